@@ -1,0 +1,49 @@
+package driver
+
+import (
+	"context"
+	"io"
+
+	"trueup.dev/trueup/internal/plan"
+)
+
+// Fingerprinter is a Session that can tell cheaply whether a scope may have
+// changed. Equal fingerprints mean "most likely the same", as far as
+// Info.Fingerprint says; "" means that the scope has none.
+type Fingerprinter interface {
+	Fingerprint(ctx context.Context, in Input) (map[plan.Scope]string, error)
+}
+
+// HealthChecker is a Session with health checks of its own, beside the
+// engine's (tcp, http, dns, command).
+type HealthChecker interface {
+	// Health gives nil when the applied state is healthy, ErrNotReady (wrapped,
+	// with the reason) while it may still become so, and another error when it
+	// has failed.
+	Health(ctx context.Context, in Input, check map[string]any) error
+}
+
+// Importer is a Session that writes live state as desired files.
+type Importer interface {
+	// Import gives the files by path, and the spec to use with them.
+	Import(ctx context.Context, in Input, what []string) (Imported, error)
+}
+
+// Imported is live state in the form of a repository's files.
+type Imported struct {
+	Files    map[string][]byte
+	Spec     any
+	Warnings plan.Diagnostics
+}
+
+// LogStreamer is a Session whose runs write a long log.
+type LogStreamer interface {
+	StreamLog(ctx context.Context, run string, w io.Writer) error
+}
+
+// Destroyer is a Session that can remove what a target owns without its
+// files, from the inventory and the last applied state alone. A session
+// without it destroys through Plan in mode Destroy.
+type Destroyer interface {
+	Destroy(ctx context.Context, owned Inventory, report Report) error
+}
