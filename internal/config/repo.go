@@ -1,0 +1,110 @@
+package config
+
+import (
+	"time"
+
+	"trueup.dev/trueup/internal/driver"
+	"trueup.dev/trueup/internal/plan"
+)
+
+// Manifest is one trueup.yaml of a repository.
+type Manifest struct {
+	Version int      `yaml:"version"`
+	Targets []Target `yaml:"targets"`
+}
+
+// Target is one entry of trueup.yaml as it is written, before `each` and
+// `environments` are expanded. Paths are relative to the manifest's directory.
+type Target struct {
+	Name         string            `yaml:"name"`
+	ID           string            `yaml:"id"`         // default: name; keeps ownership through renames
+	Previously   Previously        `yaml:"previously"` // earlier names, environments and addresses
+	Each         string            `yaml:"each"`
+	Environment  string            `yaml:"environment"`
+	Environments []string          `yaml:"environments"`
+	Path         string            `yaml:"path"`
+	Inputs       []string          `yaml:"inputs"`
+	DependsOn    []string          `yaml:"dependsOn"`
+	Values       map[string]string `yaml:"values"` // name: target.output
+	Outputs      map[string]Export `yaml:"outputs"`
+	Health       []Health          `yaml:"health"`
+	// OnFailure is hold (default) or rollback.
+	OnFailure string `yaml:"onFailure"`
+	// OnRemove is orphan (default) or destroy.
+	OnRemove string `yaml:"onRemove"`
+	// Mode is apply (default) or addOnly.
+	Mode string `yaml:"mode"`
+	// Suspend stops reconciling, with the reason given.
+	Suspend string `yaml:"suspend"`
+	Rollout any    `yaml:"rollout"`
+	// Spec and Scope are decoded by the driver's types.
+	Spec  any `yaml:"spec"`
+	Scope any `yaml:"scope"`
+}
+
+// Previously says what a target or its objects were called before.
+type Previously struct {
+	Names     []string                      `yaml:"names"`
+	Addresses map[plan.Address]plan.Address `yaml:"addresses"` // old: new
+}
+
+// Export declares an output and who may read it; empty is every target of the
+// same repository.
+type Export struct {
+	ReadableBy []string `yaml:"readableBy"`
+}
+
+// Health is one check after apply. Exactly one of the kinds is set; drivers
+// may add their own under Driver.
+type Health struct {
+	TCP     string         `yaml:"tcp"`
+	HTTP    string         `yaml:"http"`
+	Status  int            `yaml:"status"` // with HTTP; default 200 to 299
+	DNS     *DNSCheck      `yaml:"dns"`
+	Command string         `yaml:"command"` // a name from the operator's commands
+	Driver  map[string]any `yaml:"driver"`
+	Within  time.Duration  `yaml:"within"` // default 1m
+}
+
+// DNSCheck asks a name server.
+type DNSCheck struct {
+	Name   string   `yaml:"name"`
+	Type   string   `yaml:"type"`   // default A
+	Server string   `yaml:"server"` // host:port
+	Expect []string `yaml:"expect"` // answers that must be there; empty is any
+}
+
+// Resolved is a target after expansion and validation, ready for the engine.
+type Resolved struct {
+	// ID is unique over all repositories: repository/id[@environment].
+	ID          string `json:"id"`
+	Repository  string `json:"repository"`
+	Manifest    string `json:"manifest"` // path of the trueup.yaml
+	Name        string `json:"name"`
+	Environment string `json:"environment"`
+	// PreviousIDs are ids under which the target may own objects already.
+	PreviousIDs []string                      `json:"previousIds,omitempty"`
+	Addresses   map[plan.Address]plan.Address `json:"addresses,omitempty"`
+	Path        string                        `json:"path"`   // relative to the repository root
+	Inputs      []string                      `json:"inputs"` // globs, relative to the repository root
+	DependsOn   []string                      `json:"dependsOn,omitempty"`
+	Values      map[string]ValueRef           `json:"values,omitempty"`
+	Outputs     map[string]Export             `json:"outputs,omitempty"`
+	Health      []Health                      `json:"health,omitempty"`
+	OnFailure   string                        `json:"onFailure,omitempty"`
+	OnRemove    string                        `json:"onRemove,omitempty"`
+	Mode        plan.Mode                     `json:"mode"`
+	Suspend     string                        `json:"suspend,omitempty"`
+	// Raw is the spec and scope as JSON, for the store and the inputs digest.
+	RawSpec  []byte           `json:"rawSpec,omitempty"`
+	RawScope []byte           `json:"rawScope,omitempty"`
+	Spec     any              `json:"-"`
+	Scope    driver.ScopeSpec `json:"-"`
+	Source   plan.Source      `json:"source,omitzero"`
+}
+
+// ValueRef names another target's output.
+type ValueRef struct {
+	Target string `json:"target"` // its ID
+	Output string `json:"output"`
+}
