@@ -1,0 +1,84 @@
+# Targets that people and CI use. `make` alone lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X trueup.dev/trueup/internal/cli.Version=$(VERSION)
+PREFIX  ?= /usr/local
+GO      ?= go
+STATICCHECK := $(GO) tool -modfile=tools/go.mod staticcheck
+# Tests that start real servers are slow on small machines; the limit only
+# keeps a hanging test from hanging for ever.
+TEST_TIMEOUT ?= 40m
+FUZZTIME     ?= 10s
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/trueup
+	@mkdir -p bin
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/trueup ./cmd/trueup
+
+.PHONY: install
+install: build ## install bin/trueup below PREFIX (/usr/local)
+	install -D -m 0755 bin/trueup '$(DESTDIR)$(PREFIX)/bin/trueup'
+
+.PHONY: deps
+deps: ## install the servers and tools that the tests start (Debian)
+	@scripts/deps.sh test
+
+.PHONY: demo
+demo: build ## a commit changes a real DNS server, from nothing, in a minute
+	@scripts/deps.sh demo || echo 'demo: going on without a DNS server of its own; see above'
+	@demo/run.sh
+
+.PHONY: check
+check: lint ## format, vet, staticcheck, house rules, quick tests (no servers)
+	$(GO) test ./...
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck
+	@out=$$(gofmt -l cmd internal $(wildcard bench demo)); if [ -n "$$out" ]; then echo "not gofmt-ed:"; echo "$$out"; exit 1; fi
+	$(GO) vet -tags real ./...
+	$(STATICCHECK) -tags real ./...
+
+.PHONY: test
+test: deps lint ## everything, real servers included; what CI runs
+	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) ./...
+
+.PHONY: test-core
+test-core: deps ## engine, store, queue, Git, configuration, command line
+	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) $$($(GO) list ./... | grep -v /internal/drivers/)
+
+.PHONY: test-dns
+test-dns: deps ## the dns driver against BIND, Knot and PowerDNS
+	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) ./internal/drivers/dns/... ./internal/servertest/...
+
+.PHONY: test-files
+test-files: deps ## the files driver
+	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) ./internal/drivers/files/...
+
+.PHONY: bench
+bench: bench-core bench-dns ## all benchmarks; see docs/benchmarks.md
+
+.PHONY: bench-core bench-dns
+bench-core: deps ## queue, 10,000 targets, idle memory, start
+	$(GO) run ./bench/core
+bench-dns: deps ## plan and apply against dig and nsupdate
+	$(GO) run ./bench/dns
+
+.PHONY: fuzz
+fuzz: ## every fuzz test for FUZZTIME (10s)
+	@GO='$(GO)' scripts/fuzz.sh '$(FUZZTIME)'
+
+.PHONY: generate
+generate: ## generated documentation and schemas
+	$(GO) generate ./...
+
+.PHONY: clean
+clean: ## remove what the build made
+	rm -rf bin dist
