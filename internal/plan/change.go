@@ -59,6 +59,8 @@ func (i Impact) Add(o Impact) Impact {
 }
 
 // Change is one difference between the desired and the observed state.
+//
+//house:exception one record that is stored and shown as it is
 type Change struct {
 	Key
 	// Kind is the driver's word for the type of object: "rrset", "file".

@@ -75,6 +75,8 @@ const (
 )
 
 // Status is what the last run left behind.
+//
+//house:exception one record that is stored and shown as it is
 type Status struct {
 	Phase   Phase  `json:"phase"`
 	Message string `json:"message,omitempty"`
@@ -96,6 +98,8 @@ type Status struct {
 }
 
 // Run is one reconciliation.
+//
+//house:exception one record that is stored and shown as it is
 type Run struct {
 	ID          string          `json:"id"` // sortable by start
 	Target      string          `json:"target"`
