@@ -92,5 +92,9 @@ type Environment struct {
 	Dir string
 	// Secret resolves a reference that stands in Connect.
 	Secret func(ctx context.Context, ref secret.Ref) (secret.Value, error)
-	Log    *slog.Logger
+	// HashKey keys the hashes that stand for secret content in bases and
+	// inventories. It stays the same as long as the store does; empty means
+	// that there is none.
+	HashKey []byte
+	Log     *slog.Logger
 }

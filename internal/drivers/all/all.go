@@ -1,0 +1,14 @@
+// Package all is the explicit list of the drivers that trueup has.
+package all
+
+import (
+	"trueup.dev/trueup/internal/driver"
+	"trueup.dev/trueup/internal/drivers/files"
+)
+
+// Registry gives every driver by its name.
+func Registry() driver.Registry {
+	return driver.Registry{
+		"files": files.New(),
+	}
+}
