@@ -34,24 +34,21 @@ func (p *Plan) Mask(tag func(value []byte) string) error {
 
 const masked = "***"
 
+// Redact gives a document in canonical form in which the values that the
+// pointers lead to read "***", whatever stood there, masked or not. Two
+// documents that differ only in secrets become equal.
+func Redact(doc json.RawMessage, pointers []string) (json.RawMessage, error) {
+	if len(doc) == 0 {
+		return nil, nil
+	}
+	return replaceIn(doc, pointers, func(any) any { return masked })
+}
+
 func maskDoc(doc json.RawMessage, pointers []string, tag func([]byte) string) (json.RawMessage, error) {
 	if len(doc) == 0 || len(pointers) == 0 {
 		return doc, nil
 	}
-	root, err := decode(doc)
-	if err != nil {
-		return nil, err
-	}
-	for _, p := range pointers {
-		root = maskAt(root, splitPointer(p), tag)
-	}
-	return encode(root)
-}
-
-// maskAt replaces the value that the tokens lead to; a path that does not
-// exist is left as it is.
-func maskAt(v any, tokens []string, tag func([]byte) string) any {
-	if len(tokens) == 0 {
+	return replaceIn(doc, pointers, func(v any) any {
 		raw, err := encode(v)
 		if err != nil {
 			return masked
@@ -61,15 +58,34 @@ func maskAt(v any, tokens []string, tag func([]byte) string) any {
 			return masked
 		}
 		return out
+	})
+}
+
+func replaceIn(doc json.RawMessage, pointers []string, with func(any) any) (json.RawMessage, error) {
+	root, err := decode(doc)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range pointers {
+		root = replaceAt(root, splitPointer(p), with)
+	}
+	return encode(root)
+}
+
+// replaceAt replaces the value that the tokens lead to; a path that does not
+// exist is left as it is.
+func replaceAt(v any, tokens []string, with func(any) any) any {
+	if len(tokens) == 0 {
+		return with(v)
 	}
 	switch x := v.(type) {
 	case map[string]any:
 		if child, ok := x[tokens[0]]; ok {
-			x[tokens[0]] = maskAt(child, tokens[1:], tag)
+			x[tokens[0]] = replaceAt(child, tokens[1:], with)
 		}
 	case []any:
 		if n, err := strconv.Atoi(tokens[0]); err == nil && n >= 0 && n < len(x) {
-			x[n] = maskAt(x[n], tokens[1:], tag)
+			x[n] = replaceAt(x[n], tokens[1:], with)
 		}
 	}
 	return v

@@ -1,24 +1,36 @@
 package setplan
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/plan"
 )
 
-// ErrUnknown marks a write whose outcome can't be told: the connection was
-// lost between request and answer.
-var ErrUnknown = errors.New("the outcome is not known")
+var (
+	// ErrUnknown marks a write whose outcome can't be told: the connection was
+	// lost between request and answer, or only half of it happened.
+	ErrUnknown = errors.New("the outcome is not known")
+	// ErrSkipped marks a step of a batch that was not begun.
+	ErrSkipped = errors.New("it was not begun")
+)
 
 // Apply carries out a plan made by Plan, maybe by another process. It reads
 // desired again, checks the base of every scope, and journals each batch
 // before and after it is written. Stale scopes are left alone and lead to
-// driver.ErrStale after the others are done.
+// driver.ErrStale after the others are done. Every change of the plan gets a
+// result, unless the journal itself refused.
 func Apply[T any](ctx context.Context, in driver.Input, p *plan.Plan, set Set[T], report driver.Report) error {
+	if err := fits(in, p); err != nil {
+		return err
+	}
+	if len(p.Changes) == 0 {
+		return nil
+	}
 	desired, err := desiredFor(ctx, in, set)
 	if err != nil {
 		return err
@@ -27,17 +39,57 @@ func Apply[T any](ctx context.Context, in driver.Input, p *plan.Plan, set Set[T]
 	if err != nil {
 		return err
 	}
-	a := &applier[T]{d: &differ[T]{in: in, set: set}, report: report, want: index(desired)}
-	var errs []error
+	a := &applier[T]{set: set, report: report, want: index(desired), read: map[plan.Scope]*Scope[T]{}}
 	for i := range scopes {
-		if err := a.scope(ctx, p, &scopes[i]); err != nil {
-			errs = append(errs, err)
-			if a.stopped || ctx.Err() != nil {
-				break
-			}
+		a.read[scopes[i].Name] = &scopes[i]
+	}
+	return a.all(ctx, jobs(p))
+}
+
+// fits refuses a plan that was made for something else than the input.
+func fits(in driver.Input, p *plan.Plan) error {
+	if p.Target != in.Target {
+		return driver.Permanent(fmt.Errorf("the plan is for target %q, not %q", p.Target, in.Target))
+	}
+	if p.Mode != in.Mode {
+		return driver.Permanent(fmt.Errorf("the plan was made to %s, not to %s", p.Mode, in.Mode))
+	}
+	for i := range p.Changes {
+		c := &p.Changes[i]
+		if in.Mode == plan.AddOnly && c.Conflict == "" && (c.Action == plan.Delete || c.Action == plan.Replace || c.Action == plan.Rename) {
+			return driver.Permanent(fmt.Errorf("%s: a run that only adds may not %s", c.Key, c.Action))
 		}
 	}
-	return errors.Join(errs...)
+	return nil
+}
+
+// job is the part of a plan that lies in one scope.
+type job struct {
+	base    *plan.ScopePlan // nil when the plan does not list the scope
+	scope   plan.Scope
+	changes []*plan.Change
+}
+
+func jobs(p *plan.Plan) []*job {
+	by := map[plan.Scope]*job{}
+	for i := range p.Changes {
+		c := &p.Changes[i]
+		if by[c.Scope] == nil {
+			by[c.Scope] = &job{scope: c.Scope}
+		}
+		by[c.Scope].changes = append(by[c.Scope].changes, c)
+	}
+	for i := range p.Scopes {
+		if j := by[p.Scopes[i].Scope]; j != nil {
+			j.base = &p.Scopes[i]
+		}
+	}
+	out := make([]*job, 0, len(by))
+	for _, j := range by {
+		out = append(out, j)
+	}
+	slices.SortFunc(out, func(a, b *job) int { return cmp.Compare(a.scope, b.scope) })
+	return out
 }
 
 func touched(p *plan.Plan) []plan.Key {
@@ -61,186 +113,141 @@ func index[T any](items []Item[T]) map[plan.Key]*Item[T] {
 }
 
 type applier[T any] struct {
-	d       *differ[T]
+	set     Set[T]
 	report  driver.Report
 	want    map[plan.Key]*Item[T]
+	read    map[plan.Scope]*Scope[T]
 	stopped bool // the journal refused: nothing more may be written
 }
 
-func (a *applier[T]) scope(ctx context.Context, p *plan.Plan, s *Scope[T]) error {
-	base, ok := baseOf(p, s.Name)
-	if !ok {
-		return nil
-	}
-	if s.Err != nil {
-		return fmt.Errorf("scope %q: %w", s.Name, s.Err)
-	}
-	have := index(s.Items)
-	for addr, hash := range base.Base {
-		if hashOf(have[plan.Key{Scope: s.Name, Address: addr}]) != hash {
-			return fmt.Errorf("%s: %w", plan.Key{Scope: s.Name, Address: addr}, driver.ErrStale)
+// all goes over the scopes. One that fails does not stop the others.
+func (a *applier[T]) all(ctx context.Context, jobs []*job) error {
+	var errs []error
+	for _, j := range jobs {
+		err := ctx.Err()
+		if err == nil {
+			err = a.scope(ctx, j)
+		} else {
+			err = errors.Join(err, a.skip(ctx, a.bare(j.changes), err))
+		}
+		if err != nil {
+			errs = append(errs, err)
+		}
+		if a.stopped {
+			break
 		}
 	}
-	if base.Realm != s.Realm {
-		return fmt.Errorf("scope %q is now %s, it was planned for %s: %w", s.Name, s.Realm, base.Realm, driver.ErrStale)
+	return errors.Join(errs...)
+}
+
+func (a *applier[T]) scope(ctx context.Context, j *job) error {
+	have, err := a.check(j)
+	var steps []Step[T]
+	if err == nil {
+		steps, err = a.steps(j, have)
 	}
-	steps, results, err := a.steps(p, s.Name, have)
+	if err != nil {
+		return errors.Join(err, a.skip(ctx, a.bare(j.changes), err))
+	}
+	steps, err = a.settle(ctx, steps)
 	if err != nil {
 		return err
-	}
-	if len(results) > 0 {
-		if err := a.report.Done(ctx, results); err != nil {
-			a.stopped = true
-			return err
-		}
 	}
 	return a.write(ctx, steps)
 }
 
-func baseOf(p *plan.Plan, name plan.Scope) (plan.ScopePlan, bool) {
-	for _, s := range p.Scopes {
-		if s.Scope == name {
-			return s, s.Unknown == ""
+// check makes sure that the scope still is what the plan was made for.
+func (a *applier[T]) check(j *job) (map[plan.Address]*Item[T], error) {
+	s := a.read[j.scope]
+	switch {
+	case j.base == nil:
+		return nil, driver.Permanent(fmt.Errorf("the plan has changes in scope %q but no base for it", j.scope))
+	case j.base.Unknown != "":
+		return nil, driver.Permanent(fmt.Errorf("the plan has changes in scope %q, which it could not read", j.scope))
+	case s == nil:
+		return nil, fmt.Errorf("the environment did not report scope %q: %w", j.scope, driver.ErrStale)
+	case s.Err != nil:
+		return nil, fmt.Errorf("scope %q: %w", j.scope, s.Err)
+	case j.base.Realm != s.Realm:
+		return nil, fmt.Errorf("scope %q is now %s, it was planned for %s: %w", j.scope, s.Realm, j.base.Realm, driver.ErrStale)
+	}
+	have, err := observed(s)
+	if err != nil {
+		return nil, fmt.Errorf("scope %q: %w", j.scope, err)
+	}
+	for addr, hash := range j.base.Base {
+		if hashOf(have[addr]) != hash {
+			return nil, fmt.Errorf("%s: %w", plan.Key{Scope: j.scope, Address: addr}, driver.ErrStale)
 		}
 	}
-	return plan.ScopePlan{}, false
+	return have, nil
 }
 
-// steps pairs changes with items. Adopt and forget write nothing: their
-// results are ready at once.
-func (a *applier[T]) steps(p *plan.Plan, scope plan.Scope, have map[plan.Key]*Item[T]) ([]Step[T], []plan.Result, error) {
-	var steps []Step[T]
-	var ready []plan.Result
-	for _, c := range p.Changes {
-		if c.Scope != scope || c.Action == plan.None {
+// steps pairs changes with items.
+func (a *applier[T]) steps(j *job, have map[plan.Address]*Item[T]) ([]Step[T], error) {
+	steps := make([]Step[T], 0, len(j.changes))
+	for _, c := range j.changes {
+		if c.Action == plan.None {
 			continue
 		}
-		st := Step[T]{Change: c, New: a.want[c.Key], Old: have[c.Key]}
+		st := Step[T]{Change: *c, New: a.want[c.Key], Old: have[c.Address]}
+		if _, ok := j.base.Base[c.Address]; !ok {
+			return nil, driver.Permanent(fmt.Errorf("%s: the plan has no base for it", c.Key))
+		}
 		if c.From != "" {
-			st.Old = have[plan.Key{Scope: scope, Address: c.From}]
+			if _, ok := j.base.Base[c.From]; !ok {
+				return nil, driver.Permanent(fmt.Errorf("%s: the plan has no base for its old name %s", c.Key, c.From))
+			}
+			st.Old = have[c.From]
 		}
 		if c.Action == plan.Delete || c.Action == plan.Forget {
-			st.New = nil
-		} else if st.New == nil {
-			return nil, nil, fmt.Errorf("%s is planned but no longer desired: %w", c.Key, driver.ErrStale)
-		}
-		if !c.Action.Writes() {
-			ready = append(ready, a.result(st, nil))
-			continue
+			if st.New != nil {
+				return nil, fmt.Errorf("%s is planned to go but desired now: %w", c.Key, driver.ErrStale)
+			}
+		} else if err := a.asPlanned(c, st.New); err != nil {
+			return nil, err
 		}
 		steps = append(steps, st)
 	}
-	return steps, ready, nil
+	return steps, nil
 }
 
+// write sends the steps batch by batch.
 func (a *applier[T]) write(ctx context.Context, steps []Step[T]) error {
-	batches := make([][]Step[T], 0, len(steps))
-	if b, ok := a.d.set.(Batcher[T]); ok {
-		batches = b.Batches(steps)
-	} else {
-		for i := range steps {
-			batches = append(batches, steps[i:i+1])
-		}
+	batches, err := a.batches(steps)
+	if err != nil {
+		return err
 	}
-	for _, batch := range batches {
-		if err := ctx.Err(); err != nil {
-			return err
+	for i, batch := range batches {
+		err := ctx.Err()
+		if err == nil {
+			err = a.batch(ctx, batch)
+			i++
 		}
-		if err := a.batch(ctx, batch); err != nil {
-			return err
+		if err != nil {
+			return errors.Join(err, a.skip(ctx, slices.Concat(batches[i:]...), err))
 		}
 	}
 	return nil
 }
 
-func (a *applier[T]) batch(ctx context.Context, batch []Step[T]) error {
-	keys := make([]plan.Key, 0, len(batch))
-	for i := range batch {
-		keys = append(keys, batch[i].Change.Key)
-		if from := batch[i].Change.From; from != "" {
-			keys = append(keys, plan.Key{Scope: batch[i].Change.Scope, Address: from})
+// batches asks the driver for its cuts, and makes sure that nothing is lost.
+func (a *applier[T]) batches(steps []Step[T]) ([][]Step[T], error) {
+	b, ok := a.set.(Batcher[T])
+	if !ok {
+		return slices.Collect(slices.Chunk(steps, 1)), nil
+	}
+	batches := b.Batches(steps)
+	seen := make(map[plan.Key]bool, len(steps))
+	n := 0
+	for _, batch := range batches {
+		n += len(batch)
+		for i := range batch {
+			seen[batch[i].Change.Key] = true
 		}
 	}
-	if err := a.report.Pending(ctx, keys); err != nil {
-		a.stopped = true
-		return fmt.Errorf("journal before the write: %w", err)
+	if n != len(steps) || len(seen) != len(steps) {
+		return nil, driver.Permanent(fmt.Errorf("%d steps were cut into batches with %d steps for %d objects", len(steps), n, len(seen)))
 	}
-	errs := a.send(ctx, batch)
-	results := make([]plan.Result, len(batch))
-	var stale error
-	for i := range batch {
-		results[i] = a.result(batch[i], errs[i])
-		if errors.Is(errs[i], driver.ErrStale) {
-			stale = errs[i]
-		}
-	}
-	// The outcome is recorded even when the run was cancelled meanwhile.
-	if err := a.report.Done(context.WithoutCancel(ctx), results); err != nil {
-		a.stopped = true
-		return fmt.Errorf("journal after the write: %w", err)
-	}
-	return stale
-}
-
-func (a *applier[T]) send(ctx context.Context, batch []Step[T]) []error {
-	if b, ok := a.d.set.(Batcher[T]); ok {
-		return b.Write(ctx, batch)
-	}
-	errs := make([]error, len(batch))
-	for i := range batch {
-		errs[i] = a.one(ctx, batch[i])
-	}
-	return errs
-}
-
-func (a *applier[T]) one(ctx context.Context, st Step[T]) error {
-	var old Item[T]
-	if st.Old != nil {
-		old = *st.Old
-	}
-	switch st.Change.Action {
-	case plan.Delete:
-		return a.d.set.Remove(ctx, old)
-	case plan.Rename:
-		if r, ok := a.d.set.(Renamer[T]); ok {
-			return r.Rename(ctx, *st.New, old)
-		}
-		if err := a.d.set.Put(ctx, *st.New, Item[T]{}); err != nil {
-			return err
-		}
-		return a.d.set.Remove(ctx, old)
-	}
-	return a.d.set.Put(ctx, *st.New, old)
-}
-
-func (a *applier[T]) result(st Step[T], err error) plan.Result {
-	c := st.Change
-	r := plan.Result{Key: c.Key, Kind: c.Kind, Action: c.Action, From: c.From, Source: c.Source, Outcome: plan.Applied}
-	if err != nil {
-		r.Outcome, r.Error = plan.Failed, err.Error()
-		if errors.Is(err, ErrUnknown) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-			r.Outcome = plan.Unknown
-		}
-	}
-	if st.New != nil {
-		r.Hash, r.Class, r.Weight = st.New.Hash, st.New.Class, st.New.Weight
-		r.LastApplied = a.lastApplied(*st.New)
-	} else if st.Old != nil {
-		r.Class, r.Weight = st.Old.Class, st.Old.Weight
-	}
-	return r
-}
-
-// lastApplied is the masked document for the inventory; an object that can't
-// be shown is remembered by its hash alone.
-func (a *applier[T]) lastApplied(item Item[T]) json.RawMessage {
-	doc, sensitive, err := a.d.show(item)
-	if err != nil {
-		return nil
-	}
-	p := plan.Plan{Changes: []plan.Change{{After: doc, Sensitive: sensitive}}}
-	if p.Mask(nil) != nil {
-		return nil
-	}
-	return p.Changes[0].After
+	return batches, nil
 }

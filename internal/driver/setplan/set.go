@@ -59,7 +59,8 @@ type Set[T any] interface {
 
 // Batcher is a Set that writes many objects in one request. Write gives one
 // error a step, nil for a step that was carried out; wrap ErrUnknown where it
-// can't be told, driver.ErrStale where the environment had moved.
+// can't be told, ErrSkipped where it was not begun, driver.ErrStale where the
+// environment had moved.
 type Batcher[T any] interface {
 	// Batches cuts steps into atomic requests, in the order to send them.
 	Batches(steps []Step[T]) [][]Step[T]
