@@ -93,7 +93,8 @@ type Status struct {
 	ChangedAt  time.Time `json:"changedAt,omitzero"` // Phase last changed
 	NextDue    time.Time `json:"nextDue,omitzero"`
 	Owned      int       `json:"owned"`
-	Drift      int       `json:"drift,omitempty"` // changes seen, not corrected
+	Drift      int       `json:"drift,omitempty"`     // changes seen, not corrected
+	Corrected  int       `json:"corrected,omitempty"` // changes by which the last run corrected drift
 	Attempts   int       `json:"attempts,omitempty"`
 }
 
