@@ -32,7 +32,7 @@ type entry struct {
 	// From is the path in the repository, "" when observed.
 	From      string
 	Template  bool
-	Sensitive bool
+	Sensitive bool // shown masked
 	// Unknown tells that a value the content needs is known only later.
 	Unknown bool
 	// Stamp is what was observed, to notice a change before it is overwritten.
@@ -51,15 +51,14 @@ type stamp struct {
 	gid    int
 }
 
-// hash stands for everything about the entry that a target decides. The
-// content of a sensitive file goes in under a key where there is one.
+// hash stands for everything about the entry that a target decides. It is
+// keyed where there is a key, because any file may hold a secret.
 func (e *entry) hash(addr plan.Address, key []byte) string {
 	h := sha256.New()
-	if e.Sensitive && len(key) > 0 {
+	if len(key) > 0 {
 		h = hmac.New(sha256.New, key)
-		fmt.Fprintf(h, "%q ", addr)
 	}
-	fmt.Fprintf(h, "%s %o %d %x %q", e.Kind, e.Mode, e.Size, e.Sum, e.Link)
+	fmt.Fprintf(h, "%q %s %o %d %x %q", addr, e.Kind, e.Mode, e.Size, e.Sum, e.Link)
 	if e.Owner != nil {
 		fmt.Fprintf(h, " %d:%d", e.Owner.uid, e.Owner.gid)
 	}

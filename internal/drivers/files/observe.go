@@ -28,8 +28,9 @@ func absent(err error) bool {
 // Observed reads what is desired or owned, or, in a tree of our own, all there
 // is. Whatever can't be read makes the directory unknown.
 func (s *set) Observed(ctx context.Context, _ driver.Input, keys []plan.Key) ([]scope, error) {
-	o := &observer{set: s, ctx: ctx, look: map[string]map[string]bool{}}
-	sc := scope{Realm: s.place.realm, Exclusive: s.want.spec.Ownership == OwnTree && s.in.Mode != plan.Destroy}
+	o := s.observer(ctx)
+	o.each = o.object
+	sc := scope{Realm: s.place.realm, Exclusive: s.exclusive()}
 	if err := o.read(keys, sc.Exclusive); err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -41,8 +42,19 @@ func (s *set) Observed(ctx context.Context, _ driver.Input, keys []plan.Key) ([]
 	return []scope{sc}, nil
 }
 
+func (s *set) exclusive() bool {
+	return s.want.spec.Ownership == OwnTree && s.in.Mode != plan.Destroy
+}
+
+func (s *set) observer(ctx context.Context) *observer {
+	return &observer{set: s, ctx: ctx, look: map[string]map[string]bool{}}
+}
+
+// observer goes over the part of the directory that concerns a target, and
+// hands each object it finds to each.
 type observer struct {
 	*set
+	each      func(at *os.Root, full, name string) error
 	ctx       context.Context
 	look      map[string]map[string]bool // names to look at, by directory
 	items     []item
@@ -95,7 +107,7 @@ func (o *observer) dir(dir string, count bool) error {
 	}
 	defer at.Close()
 	for _, name := range slices.Sorted(mapKeys(o.look[dir])) {
-		if err := o.object(at, path.Join(dir, name), name); err != nil {
+		if err := o.each(at, path.Join(dir, name), name); err != nil {
 			return err
 		}
 	}
@@ -144,7 +156,7 @@ func (o *observer) walk(dir string) error {
 			o.unmanaged++
 			continue
 		}
-		if err := o.object(at, full, name); err != nil {
+		if err := o.each(at, full, name); err != nil {
 			return err
 		}
 		if kind == kindDir {
@@ -175,7 +187,7 @@ func (o *observer) object(at *os.Root, full, name string) error {
 		return err
 	}
 	if e.Kind == kindDir && !o.keep[full] {
-		foreign, err := o.foreign(at, full, name)
+		foreign, err := o.foreign(full)
 		if err != nil {
 			return err
 		}
@@ -191,11 +203,7 @@ func (o *observer) object(at *os.Root, full, name string) error {
 }
 
 func (o *observer) entry(at *os.Root, full, name string, info fs.FileInfo) (*entry, error) {
-	e := &entry{Kind: kindOf(info.Mode()), Mode: info.Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid), Stamp: stampOf(info),
-		Sensitive: matchAny(o.want.spec.Sensitive, full)}
-	if w := o.want.entries[full]; w != nil && w.Sensitive {
-		e.Sensitive = true
-	}
+	e := &entry{Kind: kindOf(info.Mode()), Mode: info.Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid), Stamp: stampOf(info)}
 	switch e.Kind {
 	case kindSymlink:
 		link, err := at.Readlink(name)
@@ -211,11 +219,29 @@ func (o *observer) entry(at *os.Root, full, name string, info fs.FileInfo) (*ent
 		e.Mode &= fs.ModePerm
 		return e, nil
 	}
+	e.Sensitive = o.hidden(full, e)
 	own, err := o.ownerOf(full)
 	if own != nil {
 		e.Owner = &owner{e.Stamp.uid, e.Stamp.gid}
 	}
 	return e, err
+}
+
+// hidden tells whether what was found is shown masked. A file that is not ours
+// always is, unless it equals what the repository asks for: whoever may write
+// to the repository must not read the directory through its plans. So is one
+// of which it is not known whether it held a secret.
+func (o *observer) hidden(full string, e *entry) bool {
+	if matchAny(o.want.spec.Sensitive, full) {
+		return true
+	}
+	w := o.want.entries[full]
+	if w != nil && (w.Sensitive || w.Kind == e.Kind && w.Sum == e.Sum) {
+		return w.Sensitive
+	}
+	owned, ours := o.in.Inventory[plan.Key{Address: plan.Address(full)}]
+	return !ours || len(owned.LastApplied) == 0 || shownMasked(owned.LastApplied) ||
+		w == nil && matchAny(o.want.spec.Templates, full)
 }
 
 // sum reads a file's content. What is opened must be what was looked at: a
@@ -252,7 +278,7 @@ func openSame(at *os.Root, name string, seen fs.FileInfo) (*os.File, error) {
 
 // foreign tells whether a directory that is no longer needed holds anything
 // beside what this target owns and no longer wants.
-func (o *observer) foreign(at *os.Root, full, name string) (bool, error) {
+func (o *observer) foreign(full string) (bool, error) {
 	if o.want.spec.Ownership == OwnTree {
 		return false, nil
 	}
@@ -282,7 +308,7 @@ func (o *observer) foreign(at *os.Root, full, name string) (bool, error) {
 			return false, err
 		}
 		if info.IsDir() {
-			if f, err := o.foreign(sub, child, n); f || err != nil {
+			if f, err := o.foreign(child); f || err != nil {
 				return f, err
 			}
 		}

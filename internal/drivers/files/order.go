@@ -2,9 +2,11 @@ package files
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
+	"trueup.dev/trueup/internal/driver/setplan"
 	"trueup.dev/trueup/internal/plan"
 )
 
@@ -61,7 +63,7 @@ func (s *set) Write(ctx context.Context, batch []step) []error {
 	errs := make([]error, len(batch))
 	for i, st := range batch {
 		if err := ctx.Err(); err != nil {
-			errs[i] = err
+			errs[i] = fmt.Errorf("%w: %w", setplan.ErrSkipped, err)
 			continue
 		}
 		errs[i] = s.one(ctx, st)

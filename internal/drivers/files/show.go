@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -38,6 +39,9 @@ func (s *set) Show(it item) (json.RawMessage, []string, error) {
 	switch e.Kind {
 	case kindSymlink:
 		d.Target = e.Link
+		if e.Sensitive {
+			sensitive = []string{"/target"}
+		}
 	case kindFile:
 		if text, ok := s.text(string(it.Address), e); ok {
 			d.Content = &text
@@ -50,6 +54,15 @@ func (s *set) Show(it item) (json.RawMessage, []string, error) {
 	}
 	doc, err := json.Marshal(d)
 	return doc, sensitive, err
+}
+
+// shownMasked tells whether a remembered document has its content masked.
+func shownMasked(doc json.RawMessage) bool {
+	var d struct{ Content, SHA256 string }
+	if err := json.Unmarshal(doc, &d); err != nil {
+		return true
+	}
+	return strings.HasPrefix(d.Content, "***") || strings.HasPrefix(d.SHA256, "***")
 }
 
 // text gives a small file's content, unless it is binary or changed meanwhile.

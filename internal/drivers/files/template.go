@@ -9,7 +9,9 @@ import (
 	"io"
 	"iter"
 	"maps"
+	"regexp"
 	"slices"
+	"strconv"
 	"text/template"
 	"text/template/parse"
 
@@ -44,7 +46,7 @@ func (r *reader) template(e *entry) {
 			e.Unknown = true
 			return
 		}
-		r.diags.Errorf(plan.Source{File: e.From}, "templates", "", "%v", err)
+		r.diags.Errorf(plan.Source{File: e.From, Line: templateLine(err)}, "templates", "", "%v", err)
 		return
 	}
 	e.Size, e.Sum = int64(len(out.text)), sha256.Sum256([]byte(out.text))
@@ -54,6 +56,21 @@ func (r *reader) template(e *entry) {
 			e.Sensitive = true
 		}
 	}
+}
+
+var linePattern = regexp.MustCompile(`^template: .*?:(\d+):`)
+
+// templateLine takes the line out of an error of text/template, or gives 0.
+func templateLine(err error) int {
+	m := linePattern.FindStringSubmatch(err.Error())
+	if m == nil {
+		return 0
+	}
+	n, convErr := strconv.Atoi(m[1])
+	if convErr != nil {
+		return 0
+	}
+	return n
 }
 
 type missingValue string
