@@ -15,6 +15,10 @@ var (
 	ErrFenced = errors.New("the lease was lost to another holder")
 	// ErrConflict: the record is somebody else's.
 	ErrConflict = errors.New("conflict")
+	// ErrUnavailable: the database can't be reached now; try again later.
+	ErrUnavailable = errors.New("the store is unavailable")
+	// ErrLocked: another process holds the data directory.
+	ErrLocked = errors.New("the data directory is in use")
 )
 
 // WorkKind is a kind of work.
@@ -104,6 +108,12 @@ type ClaimOptions struct {
 	// SlotLimit bounds running work per slot; slots not listed have DefaultSlot.
 	SlotLimit   map[string]int
 	DefaultSlot int
+	// Grace is how long after a lease's end its holder may still be stopping;
+	// only then is the work taken over. It is the longest StopGrace of the
+	// holder's drivers.
+	Grace time.Duration
+	// Reserved is how many of Max are kept for people and pushes.
+	Reserved int
 }
 
 // Queue hands out work.
