@@ -37,7 +37,7 @@ func Decide(prev, now store.Status) []string {
 	case recovered(prev, now):
 		out = append(out, Recovered)
 	}
-	if corrected(prev, now) {
+	if corrected(prev, now) && !slices.Contains(out, Drift) {
 		out = append(out, Drift)
 	}
 	return out
@@ -51,7 +51,7 @@ func problem(s store.Status) string {
 	switch {
 	case s.Phase == store.Failing || s.Phase == store.Partial:
 		return Failed
-	case s.Gate == "flapping":
+	case s.Phase == store.Held && s.Gate == "flapping":
 		return Flapping
 	case s.Phase == store.OutOfSync || s.Phase == store.Held && s.Gate == "drift":
 		return Drift

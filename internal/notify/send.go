@@ -73,6 +73,9 @@ func deliver(a address, m Message) (err error) {
 	switch {
 	case errors.Is(err, router.ErrUnknownService):
 		return driver.Permanent(failure{a.kind, "there is no service of this name"})
+	case err != nil && a.kind == "matrix":
+		// It logs in while it is set up, so the reason may pass.
+		return failure{a.kind, "the address or the login was refused, or the server is away"}
 	case err != nil:
 		return driver.Permanent(failure{a.kind, "the address is not one that this service takes"})
 	}
