@@ -1,0 +1,191 @@
+package dns
+
+import (
+	"slices"
+	"strings"
+
+	mdns "github.com/miekg/dns"
+
+	"trueup.dev/trueup/internal/driver"
+	"trueup.dev/trueup/internal/plan"
+)
+
+// serverMade are the types that a signing server makes; they are never
+// managed.
+var serverMade = map[uint16]bool{
+	mdns.TypeRRSIG: true, mdns.TypeNSEC: true, mdns.TypeNSEC3: true, mdns.TypeNSEC3PARAM: true,
+	mdns.TypeDNSKEY: true, mdns.TypeCDS: true, mdns.TypeCDNSKEY: true, 65534: true,
+}
+
+// delegation is a child zone to be checked: its name servers and DS records.
+type delegation struct {
+	zone *zone
+	ns   *desiredSet
+	ds   *desiredSet
+}
+
+// finish checks every zone as a whole, leaves out what is not managed and
+// adds PTR records.
+func (st *desiredState) finish(in driver.Input, spec *Spec, diags *plan.Diagnostics) {
+	seen := map[string]string{}
+	managed := 0
+	for _, z := range st.zones {
+		if other, dup := seen[z.name]; dup {
+			diags.Errorf(plan.Source{File: z.file}, "", "keep one of them", "%s describes the zone %s too", other, z.name)
+		}
+		seen[z.name] = z.file
+		z.check(diags)
+		for i := range z.sets {
+			z.sets[i].sort()
+		}
+		if spec.Delegation == "warn" || spec.Delegation == "error" {
+			st.checks = append(st.checks, z.delegations()...)
+		}
+		z.leaveOut(in, spec, diags)
+		managed += len(z.sets)
+	}
+	if managed == 0 && len(st.zones) > 0 && in.Mode != plan.Destroy && diags.Err() == nil {
+		diags.Errorf(plan.Source{File: in.Path}, "", "to remove everything on purpose, destroy the target", "it declares no record that is managed")
+	}
+	if spec.PTR != nil {
+		st.addPTR(spec, diags)
+	}
+}
+
+func (z *zone) delegations() []delegation {
+	var out []delegation
+	for i := range z.sets {
+		if s := &z.sets[i]; s.Type == mdns.TypeNS && s.Name != z.name && len(s.Unknown) == 0 {
+			out = append(out, delegation{z, s, z.get(s.Name, mdns.TypeDS)})
+		}
+	}
+	return out
+}
+
+// check finds what only the whole zone shows.
+func (z *zone) check(diags *plan.Diagnostics) {
+	types := make(map[string][]*desiredSet, len(z.sets))
+	for i := range z.sets {
+		types[z.sets[i].Name] = append(types[z.sets[i].Name], &z.sets[i])
+	}
+	for i := range z.sets {
+		s := &z.sets[i]
+		at := s.at[0].source()
+		switch {
+		case serverMade[s.Type]:
+			diags.Errorf(at, "", "remove it: the server makes these records", "%s records can't be managed", typeName(s.Type))
+		case s.Type == mdns.TypeSOA && s.Name != z.name:
+			diags.Errorf(at, "", "remove it, or set spec.zone", "a SOA of %s in the zone %s", s.Name, z.name)
+		case s.Type == mdns.TypeSOA && len(s.Data) > 1:
+			diags.Errorf(s.at[1].source(), "", "remove one of them", "a second SOA")
+		case s.Type == mdns.TypeCNAME:
+			z.checkCNAME(s, types[s.Name], diags)
+		case s.Type == mdns.TypeDNAME && len(s.Data) > 1:
+			diags.Errorf(s.at[1].source(), "", "remove one of them", "a second DNAME for %s", s.Name)
+		case s.Type == mdns.TypeDS && s.Name == z.name:
+			diags.Errorf(at, "", "the parent zone holds it", "a DS of the zone itself")
+		case s.Type == mdns.TypeDS && z.get(s.Name, mdns.TypeNS) == nil:
+			diags.Warnf(at, "", "add the NS records", "%s has DS records but no NS records", s.Name)
+		}
+		z.checkTargets(s, types, diags)
+	}
+}
+
+func (z *zone) checkCNAME(s *desiredSet, beside []*desiredSet, diags *plan.Diagnostics) {
+	if len(s.at) > 1 {
+		diags.Errorf(s.at[1].source(), "", "remove one of them", "a second CNAME for %s (%s)", s.Name, s.at[0].source())
+	}
+	if s.Name == z.name {
+		diags.Errorf(s.at[0].source(), "", "use A and AAAA records", "a CNAME at the zone's own name, beside its SOA and NS")
+		return
+	}
+	for _, o := range beside {
+		if o != s && o.Type != mdns.TypeRRSIG && o.Type != mdns.TypeNSEC {
+			diags.Errorf(s.at[0].source(), "", "remove one of them", "a CNAME for %s beside its %s (%s)", s.Name, typeName(o.Type), o.at[0].source())
+		}
+	}
+}
+
+// checkTargets warns of names inside the zone that nothing stands behind.
+func (z *zone) checkTargets(s *desiredSet, types map[string][]*desiredSet, diags *plan.Diagnostics) {
+	if s.Type != mdns.TypeCNAME && s.Type != mdns.TypeNS && s.Type != mdns.TypeMX && s.Type != mdns.TypeSRV || len(s.Unknown) > 0 {
+		return
+	}
+	for i, data := range s.Data {
+		for _, target := range targets(s.Type, data) {
+			if target == "." || !inZone(target, z.name) || z.below(target, types) {
+				continue
+			}
+			sets := types[target]
+			if len(sets) == 0 {
+				sets = z.wildcard(target, types)
+			}
+			at, what := s.at[min(i, len(s.at)-1)].source(), typeName(s.Type)
+			switch {
+			case len(sets) == 0 && s.Type == mdns.TypeCNAME && target != z.name:
+				diags.Warnf(at, "", "", "the %s of %s points to %s, which does not exist in the zone", what, s.Name, target)
+			case s.Type != mdns.TypeCNAME && hasAny(sets, mdns.TypeCNAME):
+				diags.Warnf(at, "", "point it to a name with addresses", "the %s of %s points to %s, which is a CNAME", what, s.Name, target)
+			case s.Type != mdns.TypeCNAME && !hasAny(sets, mdns.TypeA, mdns.TypeAAAA):
+				diags.Warnf(at, "", "", "the %s of %s points to %s, which has no address in the zone", what, s.Name, target)
+			}
+		}
+	}
+}
+
+func hasAny(sets []*desiredSet, types ...uint16) bool {
+	return slices.ContainsFunc(sets, func(s *desiredSet) bool { return slices.Contains(types, s.Type) })
+}
+
+// below tells whether a name lies in a child zone or under a DNAME, where this
+// zone does not speak for it.
+func (z *zone) below(name string, types map[string][]*desiredSet) bool {
+	for n := parent(name); n != "" && n != z.name && inZone(n, z.name); n = parent(n) {
+		if hasAny(types[n], mdns.TypeNS, mdns.TypeDNAME) {
+			return true
+		}
+	}
+	return false
+}
+
+func (z *zone) wildcard(name string, types map[string][]*desiredSet) []*desiredSet {
+	for n := parent(name); n != "" && inZone(n, z.name); n = parent(n) {
+		if sets := types["*."+n]; len(sets) > 0 {
+			return sets
+		}
+	}
+	return nil
+}
+
+func parent(name string) string {
+	for i := 0; i < len(name); i++ {
+		if name[i] == '.' && !escapedDot(name, i) {
+			return name[i+1:]
+		}
+	}
+	return ""
+}
+
+// leaveOut takes SOA and apex NS out unless they are asked for, and refuses
+// what is outside the target's scope.
+func (z *zone) leaveOut(in driver.Input, spec *Spec, diags *plan.Diagnostics) {
+	kept := z.sets[:0]
+	for _, s := range z.sets {
+		switch {
+		case s.Type == mdns.TypeSOA && !spec.ManageSOA, s.Type == mdns.TypeNS && s.Name == z.name && !spec.ManageApexNS:
+			continue
+		case len(spec.Ignore) > 0 && matchAny(spec.Ignore, s.Name, z.name):
+			diags.Errorf(s.at[0].source(), "", "remove it here or in spec.ignore", "%s is declared and ignored at once (ignore: %s)", s.Name, strings.Join(spec.Ignore, ", "))
+			continue
+		case in.Scope != nil && !in.Scope.Contains(plan.Key{Scope: z.scope(), Address: s.address()}, kindSet):
+			diags.Errorf(s.at[0].source(), "", "remove it, or widen the target's scope", "%s is outside the target's scope", s.address())
+			continue
+		}
+		kept = append(kept, s)
+	}
+	z.sets = kept
+	clear(z.index)
+	for i := range z.sets {
+		z.index[setKey{z.sets[i].Name, z.sets[i].Type}] = int32(i)
+	}
+}
