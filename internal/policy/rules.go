@@ -20,7 +20,7 @@ const auto = "auto"
 // The bounds of one evaluation. The cost is what counts, because it gives the
 // same answer on every machine; the time is there in case the cost is wrong.
 const (
-	maxCost = 20_000_000
+	maxCost = 5_000_000
 	maxTime = 5 * time.Second
 	maxExpr = 4096 // bytes
 )

@@ -63,13 +63,13 @@ func TestExpressions(t *testing.T) {
 		`plan.impact["record"].owned == 40`:       true,
 		`plan.impact["file"].owned == 2`:          true,
 		// A class that the plan leaves alone has zeros.
-		`plan.impact["user"].delete == 0`:                                                             true,
-		`"user" in plan.impact`:                                                                       false,
-		`plan.impact["rrset"].create == 1`:                                                            true,
-		`plan.mode == "apply"`:                                                                        true,
-		`size(plan.changes) == 9`:                                                                     true,
-		`plan.changes.all(c, c.scope == "z" && c.kind == "rrset")`:                                    true,
-		`plan.changes.exists(c, c.action == "delete" && c.address == "a3")`:                           true,
+		`plan.impact["user"].delete == 0`:                                   true,
+		`"user" in plan.impact`:                                             false,
+		`plan.impact["rrset"].create == 1`:                                  true,
+		`plan.mode == "apply"`:                                              true,
+		`size(plan.changes) == 9`:                                           true,
+		`plan.changes.all(c, c.scope == "z" && c.kind == "rrset")`:          true,
+		`plan.changes.exists(c, c.action == "delete" && c.address == "a3")`: true,
 		`plan.changes.exists(c, c.action == "create" && c.after.ttl < 600 && c.before == null)`:       true,
 		`plan.changes.exists(c, c.after != null && c.after.ttl == 300)`:                               true,
 		`plan.changes.exists(c, has(c.after.values) && c.after.values[0].startsWith("10."))`:          true,
@@ -92,11 +92,11 @@ func TestExpressions(t *testing.T) {
 
 func TestCompileErrors(t *testing.T) {
 	for want, a := range map[string]config.Approval{
-		"approve[0].when: 1:5: undefined field 'deltes'":         {When: "plan.deltes == 0"},
-		"approve[0].when: 2:1: undeclared reference to 'plon'":   {When: "plan.deletes == 0 &&\nplon.x"},
-		"approve[0].when: 1:17: Syntax error":                    {When: "plan.deletes == )"},
-		"1:14: found no matching overload":                       {When: `plan.deletes == "none"`},
-		"approve[0].when: 1:1: the expression gives int":         {When: "plan.deletes"},
+		"approve[0].when: 1:5: undefined field 'deltes'":       {When: "plan.deltes == 0"},
+		"approve[0].when: 2:1: undeclared reference to 'plon'": {When: "plan.deletes == 0 &&\nplon.x"},
+		"approve[0].when: 1:17: Syntax error":                  {When: "plan.deletes == )"},
+		"1:14: found no matching overload":                     {When: `plan.deletes == "none"`},
+		"approve[0].when: 1:1: the expression gives int":       {When: "plan.deletes"},
 		"limit is 4096":                                          {When: strings.Repeat("true && ", 1000) + "true"},
 		"approve[0].by[1]: auto stands beside":                   {By: []string{"team:sre", "auto"}},
 		`approve[0].by[0]: "sre" is no approver`:                 {By: []string{"sre"}},
@@ -135,13 +135,13 @@ func TestEvaluationFailsClosed(t *testing.T) {
 
 func TestCostIsBounded(t *testing.T) {
 	p := &plan.Plan{}
-	for i := range 20_000 {
+	for i := range 100_000 {
 		p.Changes = append(p.Changes, plan.Change{Key: plan.Key{Address: plan.Address(fmt.Sprint(i))}, Action: plan.Update})
 	}
 	start := time.Now()
 	r := compile(t, config.Approval{When: `plan.changes.all(a, plan.changes.all(b, plan.changes.all(c, a.address + b.address != c.address + "x")))`, By: []string{"auto"}})
 	d, err := r.Decide(p, facts(), nil, nil)
-	if err == nil || d.Allowed() {
+	if err == nil || !strings.Contains(err.Error(), "cost limit") || d.Allowed() {
 		t.Errorf("an expression without end was evaluated: %+v", d)
 	}
 	if took := time.Since(start); took > 2*maxTime {

@@ -43,8 +43,8 @@ func windowAt(w config.Window, now time.Time) (open bool, next time.Time) {
 		if w.To <= w.From {
 			length = 1
 		}
-		from := time.Date(y, m, d+day, 0, w.From, 0, 0, loc)
-		to := time.Date(y, m, d+day+length, 0, w.To, 0, 0, loc)
+		from := atClock(time.Date(y, m, d+day, 0, w.From, 0, 0, loc), w.From, true)
+		to := atClock(time.Date(y, m, d+day+length, 0, w.To, 0, 0, loc), w.To, false)
 		switch {
 		case !from.Before(to): // an hour that the clock leaves out
 		case !now.Before(from) && now.Before(to):
@@ -54,4 +54,17 @@ func windowAt(w config.Window, now time.Time) (open bool, next time.Time) {
 		}
 	}
 	return false, time.Time{}
+}
+
+// atClock mends a time that the clock leaves out, for which time.Date may give
+// one before or after the gap: a window opens after it and closes before it,
+// so that it is never longer than it says.
+func atClock(t time.Time, minute int, opens bool) time.Time {
+	const day = 24 * 60
+	off := (minute%day - t.Hour()*60 - t.Minute() + day + day/2) % day
+	off -= day / 2
+	if opens == (off > 0) {
+		return t.Add(time.Duration(off) * time.Minute)
+	}
+	return t
 }
