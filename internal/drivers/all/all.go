@@ -3,12 +3,14 @@ package all
 
 import (
 	"trueup.dev/trueup/internal/driver"
+	"trueup.dev/trueup/internal/drivers/dns"
 	"trueup.dev/trueup/internal/drivers/files"
 )
 
 // Registry gives every driver by its name.
 func Registry() driver.Registry {
 	return driver.Registry{
+		"dns":   dns.New(),
 		"files": files.New(),
 	}
 }
