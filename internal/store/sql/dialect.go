@@ -11,10 +11,12 @@ import (
 // with ? for parameters and {now} for the clock.
 type dialect struct {
 	name string
-	// param writes the n-th parameter, cast an integer one.
-	param, cast func(n int) string
-	// now is the database's clock in microseconds, "" when there is none and
-	// the time is always passed in.
+	// param writes the n-th parameter. SQLite's stay unnamed: numbered ones
+	// are looked up in a list, each time.
+	param func(n int) string
+	// integer is the cast behind an injected time.
+	integer string
+	// now is the database's clock in microseconds.
 	now string
 	// share and update lock the rows that a SELECT reads.
 	share, update, skip string
@@ -23,23 +25,24 @@ type dialect struct {
 
 var sqlite = dialect{
 	name:  "sqlite",
-	param: func(n int) string { return "?" + strconv.Itoa(n) },
-	cast:  func(n int) string { return "?" + strconv.Itoa(n) },
+	param: func(int) string { return "?" },
 }
 
 var postgres = dialect{
-	name:   "postgres",
-	param:  func(n int) string { return "$" + strconv.Itoa(n) },
-	cast:   func(n int) string { return "$" + strconv.Itoa(n) + "::bigint" },
-	now:    "(extract(epoch from statement_timestamp()) * 1000000)::bigint",
-	share:  " FOR SHARE",
-	update: " FOR UPDATE",
-	skip:   " FOR UPDATE SKIP LOCKED",
+	name:    "postgres",
+	param:   func(n int) string { return "$" + strconv.Itoa(n) },
+	integer: "::bigint",
+	now:     "(extract(epoch from statement_timestamp()) * 1000000)::bigint",
+	share:   " FOR SHARE",
+	update:  " FOR UPDATE",
+	skip:    " FOR UPDATE SKIP LOCKED",
 }
 
+// rebound is a query in the dialect's words, and at which places among its
+// parameters the injected time stands.
 type rebound struct {
 	query string
-	clock bool // the time goes behind the other arguments
+	times []int
 }
 
 // rebind puts the dialect's words into a query.
@@ -51,27 +54,45 @@ func (d *dialect) rebind(query string, injected bool) rebound {
 	if r, ok := d.cache.Load(key); ok {
 		return r.(rebound)
 	}
-	query = strings.NewReplacer("{share}", d.share, "{update}", d.update, "{skip}", d.skip).Replace(query)
+	words := []string{"{share}", d.share, "{update}", d.update, "{skip}", d.skip}
+	if !injected {
+		words = append(words, "{now}", d.now)
+	}
+	rest := strings.NewReplacer(words...).Replace(query)
 	var b strings.Builder
-	n := 0
-	for i := 0; i < len(query); i++ {
-		if query[i] != '?' {
-			b.WriteByte(query[i])
-			continue
+	var r rebound
+	for n := 1; ; n++ {
+		i := strings.IndexAny(rest, "?{")
+		if i < 0 {
+			break
 		}
-		n++
-		b.WriteString(d.param(n))
-	}
-	r := rebound{query: b.String()}
-	if strings.Contains(r.query, "{now}") {
-		now := d.now
-		if injected {
-			now, r.clock = d.cast(n+1), true
+		b.WriteString(rest[:i] + d.param(n))
+		if rest[i] == '{' {
+			r.times = append(r.times, n-1)
+			b.WriteString(d.integer)
+			i += len("{now}") - 1
 		}
-		r.query = strings.ReplaceAll(r.query, "{now}", now)
+		rest = rest[i+1:]
 	}
+	b.WriteString(rest)
+	r.query = b.String()
 	d.cache.Store(key, r)
 	return r
+}
+
+// arguments puts the time between the others.
+func (r rebound) arguments(args []any, now func() time.Time) []any {
+	if len(r.times) == 0 {
+		return args
+	}
+	at := micros(now())
+	all := make([]any, 0, len(args)+len(r.times))
+	for _, place := range r.times {
+		n := place - len(all)
+		all = append(append(all, args[:n]...), at)
+		args = args[n:]
+	}
+	return append(all, args...)
 }
 
 // micros is how times are stored; 0 is no time.

@@ -92,10 +92,7 @@ func (d *DB) once(ctx context.Context, db *dbsql.DB, o *dbsql.TxOptions, fn func
 
 func (t *tx) bind(query string, args []any) (string, []any) {
 	r := t.d.dialect.rebind(query, t.d.clock != nil)
-	if r.clock {
-		args = append(args[:len(args):len(args)], micros(t.d.clock()))
-	}
-	return r.query, args
+	return r.query, r.arguments(args, t.d.clock)
 }
 
 // exec runs a statement and gives the number of rows it touched.

@@ -4,6 +4,7 @@ package storetest
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -130,3 +131,6 @@ func keysOf(leases []store.Lease) string {
 	}
 	return strings.Join(keys, " ")
 }
+
+// line joins values with spaces.
+func line(v ...any) string { return strings.TrimSuffix(fmt.Sprintln(v...), "\n") }
