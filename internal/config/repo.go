@@ -3,55 +3,66 @@ package config
 import (
 	"time"
 
+	"trueup.dev/trueup/internal/config/strict"
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/plan"
 )
 
 // Manifest is one trueup.yaml of a repository.
 type Manifest struct {
-	Version int      `yaml:"version"`
+	Version int      `yaml:"version" jsonschema:"required,minimum=1,maximum=1"` // of the file format; 1
 	Targets []Target `yaml:"targets"`
+
+	file string // as it was parsed
 }
 
 // Target is one entry of trueup.yaml as it is written, before `each` and
 // `environments` are expanded. Paths are relative to the manifest's directory.
+//
+//house:exception the fields are those of the file, one for each key of a target
 type Target struct {
-	Name         string            `yaml:"name"`
+	Name         string            `yaml:"name" jsonschema:"required"`
 	ID           string            `yaml:"id"`         // default: name; keeps ownership through renames
 	Previously   Previously        `yaml:"previously"` // earlier names, environments and addresses
 	Each         string            `yaml:"each"`
 	Environment  string            `yaml:"environment"`
 	Environments []string          `yaml:"environments"`
-	Path         string            `yaml:"path"`
+	Path         string            `yaml:"path" jsonschema:"required"`
 	Inputs       []string          `yaml:"inputs"`
 	DependsOn    []string          `yaml:"dependsOn"`
 	Values       map[string]string `yaml:"values"` // name: target.output
 	Outputs      map[string]Export `yaml:"outputs"`
 	Health       []Health          `yaml:"health"`
 	// OnFailure is hold (default) or rollback.
-	OnFailure string `yaml:"onFailure"`
+	OnFailure string `yaml:"onFailure" jsonschema:"default=hold,enum=hold,enum=rollback"`
 	// OnRemove is orphan (default) or destroy.
-	OnRemove string `yaml:"onRemove"`
+	OnRemove string `yaml:"onRemove" jsonschema:"default=orphan,enum=orphan,enum=destroy"`
 	// Mode is apply (default) or addOnly.
-	Mode string `yaml:"mode"`
+	Mode string `yaml:"mode" jsonschema:"default=apply,enum=apply,enum=addOnly"`
 	// Suspend stops reconciling, with the reason given.
 	Suspend string `yaml:"suspend"`
-	Rollout any    `yaml:"rollout"`
+	// Rollout is for drivers that go over many hosts.
+	Rollout any `yaml:"rollout"`
 	// Spec and Scope are decoded by the driver's types.
-	Spec  any `yaml:"spec"`
-	Scope any `yaml:"scope"`
+	Spec  any `yaml:"spec" strict:"late"`
+	Scope any `yaml:"scope" strict:"late"`
+
+	node *strict.Node // as it was written, for places and for the driver's parts
 }
 
 // Previously says what a target or its objects were called before.
 type Previously struct {
-	Names     []string                      `yaml:"names"`
-	Addresses map[plan.Address]plan.Address `yaml:"addresses"` // old: new
+	Names []string `yaml:"names" strict:"one"` // earlier names or ids
+	// Environments maps an environment's earlier name to the one it has now,
+	// for targets with environments.
+	Environments map[string]string             `yaml:"environments"`
+	Addresses    map[plan.Address]plan.Address `yaml:"addresses"` // old: new
 }
 
 // Export declares an output and who may read it; empty is every target of the
 // same repository.
 type Export struct {
-	ReadableBy []string `yaml:"readableBy"`
+	ReadableBy []string `yaml:"readableBy" strict:"one"`
 }
 
 // Health is one check after apply. Exactly one of the kinds is set; drivers
@@ -59,22 +70,25 @@ type Export struct {
 type Health struct {
 	TCP     string         `yaml:"tcp"`
 	HTTP    string         `yaml:"http"`
-	Status  int            `yaml:"status"` // with HTTP; default 200 to 299
+	Status  int            `yaml:"status" jsonschema:"minimum=100,maximum=599"` // with HTTP; default 200 to 299
 	DNS     *DNSCheck      `yaml:"dns"`
 	Command string         `yaml:"command"` // a name from the operator's commands
 	Driver  map[string]any `yaml:"driver"`
-	Within  time.Duration  `yaml:"within"` // default 1m
+	Within  time.Duration  `yaml:"within" jsonschema:"default=1m,minimum=1s"` // how long it may take
 }
 
 // DNSCheck asks a name server.
 type DNSCheck struct {
-	Name   string   `yaml:"name"`
-	Type   string   `yaml:"type"`   // default A
-	Server string   `yaml:"server"` // host:port
-	Expect []string `yaml:"expect"` // answers that must be there; empty is any
+	Name   string   `yaml:"name" jsonschema:"required"`
+	Type   string   `yaml:"type" jsonschema:"default=A"`
+	Server string   `yaml:"server"`                                 // host:port
+	Ask    string   `yaml:"ask" jsonschema:"enum=every-nameserver"` // every-nameserver: each NS of the zone must answer
+	Expect []string `yaml:"expect" strict:"one"`                    // answers that must be there; empty is any
 }
 
 // Resolved is a target after expansion and validation, ready for the engine.
+//
+//house:exception a target after expansion, one field for each of its keys
 type Resolved struct {
 	// ID is unique over all repositories: repository/id[@environment].
 	ID          string `json:"id"`
@@ -82,6 +96,8 @@ type Resolved struct {
 	Manifest    string `json:"manifest"` // path of the trueup.yaml
 	Name        string `json:"name"`
 	Environment string `json:"environment"`
+	// Driver is the environment's driver when the target was resolved.
+	Driver string `json:"driver"`
 	// PreviousIDs are ids under which the target may own objects already.
 	PreviousIDs []string                      `json:"previousIds,omitempty"`
 	Addresses   map[plan.Address]plan.Address `json:"addresses,omitempty"`
@@ -95,12 +111,17 @@ type Resolved struct {
 	OnRemove    string                        `json:"onRemove,omitempty"`
 	Mode        plan.Mode                     `json:"mode"`
 	Suspend     string                        `json:"suspend,omitempty"`
+	Rollout     any                           `json:"rollout,omitempty"`
 	// Raw is the spec and scope as JSON, for the store and the inputs digest.
 	RawSpec  []byte           `json:"rawSpec,omitempty"`
 	RawScope []byte           `json:"rawScope,omitempty"`
 	Spec     any              `json:"-"`
 	Scope    driver.ScopeSpec `json:"-"`
 	Source   plan.Source      `json:"source,omitzero"`
+	// EachBase and EachDir are the directory that `each` looks into and the sub
+	// directory that this target was made for; empty without `each`.
+	EachBase string `json:"eachBase,omitempty"`
+	EachDir  string `json:"eachDir,omitempty"`
 }
 
 // ValueRef names another target's output.

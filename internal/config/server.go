@@ -13,9 +13,11 @@ import (
 
 // Server is the operator's configuration, server.yaml. It is immutable once
 // loaded; every valid one is stored under its own version number.
+//
+//house:exception the fields are those of the file, one for each key of server.yaml
 type Server struct {
 	// Version of the file format; 1.
-	Version int `yaml:"version"`
+	Version int `yaml:"version" jsonschema:"required,minimum=1,maximum=1"`
 	// DataDir holds the SQLite database, mirrors and the socket.
 	DataDir string `yaml:"dataDir"`
 	// Database is a postgres:// URL; empty is SQLite in DataDir. "env:NAME" and
@@ -39,6 +41,8 @@ type Server struct {
 	// SHA-256 of the file.
 	Dir    string `yaml:"-"`
 	Digest string `yaml:"-"`
+	// Body is the file as it was read; the store keeps it under its version.
+	Body []byte `yaml:"-"`
 }
 
 // Listen says where the server answers.
@@ -54,22 +58,22 @@ type Listen struct {
 
 // Limits bounds what the server does at once and how long it keeps things.
 type Limits struct {
-	Concurrency  int           `yaml:"concurrency"`  // runs at once in this process; default 8
-	FetchTimeout time.Duration `yaml:"fetchTimeout"` // default 2m
-	PlanTimeout  time.Duration `yaml:"planTimeout"`  // default 10m
-	ApplyTimeout time.Duration `yaml:"applyTimeout"` // default 1h
-	KeepRuns     int           `yaml:"keepRuns"`     // per target; default 100
-	KeepDays     int           `yaml:"keepDays"`     // events and logs; default 365
-	RetryMin     time.Duration `yaml:"retryMin"`     // default 5s
-	RetryMax     time.Duration `yaml:"retryMax"`     // default 10m
+	Concurrency  int           `yaml:"concurrency" jsonschema:"default=8,minimum=1"`    // runs at once in this process
+	FetchTimeout time.Duration `yaml:"fetchTimeout" jsonschema:"default=2m,minimum=1s"` // of one fetch from Git
+	PlanTimeout  time.Duration `yaml:"planTimeout" jsonschema:"default=10m,minimum=1s"` // of one plan
+	ApplyTimeout time.Duration `yaml:"applyTimeout" jsonschema:"default=1h,minimum=1s"` // of one apply, with its checks
+	KeepRuns     int           `yaml:"keepRuns" jsonschema:"default=100,minimum=1"`     // runs kept of each target
+	KeepDays     int           `yaml:"keepDays" jsonschema:"default=365,minimum=1"`     // days that events and logs are kept
+	RetryMin     time.Duration `yaml:"retryMin" jsonschema:"default=5s,minimum=1ms"`    // wait before the first retry
+	RetryMax     time.Duration `yaml:"retryMax" jsonschema:"default=10m,minimum=1ms"`   // longest wait between retries
 }
 
 // Notify routes notifications.
 type Notify struct {
 	// On lists held, failed, stale, drift, recovered, flapping.
-	On []string `yaml:"on"`
+	On []string `yaml:"on" strict:"one" jsonschema:"required,enum=held,enum=failed,enum=stale,enum=drift,enum=recovered,enum=flapping"`
 	// To is a shoutrrr URL or a reference to one.
-	To secret.Ref `yaml:"to"`
+	To secret.Ref `yaml:"to" jsonschema:"required"`
 	// Environments and Targets are globs that narrow the route.
 	Environments []string `yaml:"environments"`
 	Targets      []string `yaml:"targets"`
@@ -78,25 +82,25 @@ type Notify struct {
 // Command is a program that the operator allows by name, for health checks
 // and hooks. It is started from an argument list, never through a shell.
 type Command struct {
-	Args    []string              `yaml:"args"`
-	Env     map[string]secret.Ref `yaml:"env"`
-	Dir     string                `yaml:"dir"`
-	Timeout time.Duration         `yaml:"timeout"` // default 1m
+	Args    []string              `yaml:"args" jsonschema:"required"`                  // program and arguments
+	Env     map[string]secret.Ref `yaml:"env"`                                         // variables, by reference
+	Dir     string                `yaml:"dir"`                                         // working directory
+	Timeout time.Duration         `yaml:"timeout" jsonschema:"default=1m,minimum=1ms"` // after which it is killed
 }
 
 // Repository is a Git repository that is watched.
 type Repository struct {
 	Name           string        `yaml:"-"`
-	URL            string        `yaml:"url"`
-	Branch         string        `yaml:"branch"`
-	Tags           string        `yaml:"tags"`   // semver range or glob
-	Commit         string        `yaml:"commit"` // fixed commit
-	Poll           time.Duration `yaml:"poll"`   // default 1m
+	URL            string        `yaml:"url" jsonschema:"required"`               // what git clones: https, ssh or a local path
+	Branch         string        `yaml:"branch"`                                  // the branch to follow; default: the remote's own
+	Tags           string        `yaml:"tags"`                                    // semver range or glob
+	Commit         string        `yaml:"commit"`                                  // fixed commit
+	Poll           time.Duration `yaml:"poll" jsonschema:"default=1m,minimum=1s"` // time between looks at the remote
 	WebhookSecrets []secret.Ref  `yaml:"webhookSecrets"`
 	Credentials    Credentials   `yaml:"credentials"`
 	Signatures     *Signatures   `yaml:"signatures"`
 	// Rewind says what to do about a force push: refuse (default) or follow.
-	Rewind     string         `yaml:"rewind"`
+	Rewind     string         `yaml:"rewind" jsonschema:"default=refuse,enum=refuse,enum=follow"`
 	Submodules bool           `yaml:"submodules"`
 	LFS        bool           `yaml:"lfs"`
 	Forge      map[string]any `yaml:"forge"`
@@ -116,7 +120,7 @@ type Credentials struct {
 // Signatures says who must have signed commits or tags.
 type Signatures struct {
 	// Require is commits or tags.
-	Require string `yaml:"require"`
+	Require string `yaml:"require" jsonschema:"required,enum=commits,enum=tags"`
 	// GPG and SSH are files with the public keys that count.
 	GPG []string `yaml:"gpg"`
 	SSH []string `yaml:"ssh"`
@@ -127,7 +131,7 @@ type User struct {
 	// TokenHash is the hex SHA-256 of the token, as `trueup token` prints it.
 	TokenHash string `yaml:"tokenHash"`
 	// Role is viewer, operator, approver or admin.
-	Role string `yaml:"role"`
+	Role string `yaml:"role" jsonschema:"required,enum=viewer,enum=operator,enum=approver,enum=admin"`
 	// Teams are the names that policies use as team:NAME.
 	Teams []string `yaml:"teams"`
 	// Environments are globs; empty is all.
@@ -136,8 +140,8 @@ type User struct {
 
 // Control says that server.yaml itself lives in a repository.
 type Control struct {
-	Repository string `yaml:"repository"`
-	Path       string `yaml:"path"`
+	Repository string `yaml:"repository" jsonschema:"required"` // its name under repositories
+	Path       string `yaml:"path" jsonschema:"required"`       // of server.yaml in it
 }
 
 // Policy says what may happen in an environment, and when.
@@ -147,12 +151,12 @@ type Policy struct {
 	Approve []Approval       `yaml:"approve"`
 	Windows []Window         `yaml:"windows"`
 	// Drift is correct (default) or report.
-	Drift string `yaml:"drift"`
+	Drift string `yaml:"drift" jsonschema:"default=correct,enum=correct,enum=report"`
 	// DriftInterval is the time between drift checks; default 5m.
-	DriftInterval time.Duration `yaml:"driftInterval"`
+	DriftInterval time.Duration `yaml:"driftInterval" jsonschema:"default=5m,minimum=1s"`
 	// Flapping is how many corrections of one object within an hour are
 	// reported and held instead of being fought; default 5.
-	Flapping int         `yaml:"flapping"`
+	Flapping int         `yaml:"flapping" jsonschema:"default=5,minimum=1"`
 	Freeze   string      `yaml:"freeze"`
 	Source   plan.Source `yaml:"-"`
 }
@@ -173,19 +177,21 @@ type Approval struct {
 	// When is a CEL expression over the plan; empty always matches.
 	When string `yaml:"when"`
 	// By lists user:NAME or team:NAME, or is ["auto"].
-	By    []string `yaml:"by"`
-	Count int      `yaml:"count"` // default 1
+	By    []string `yaml:"by" strict:"one" jsonschema:"required"`
+	Count int      `yaml:"count" jsonschema:"default=1,minimum=1"` // how many of them
+	// NotAuthor leaves out approvals by whoever caused the run.
+	NotAuthor bool `yaml:"notAuthor"`
 }
 
 // Environment is a runtime environment.
 type Environment struct {
 	Name    string  `yaml:"-"`
-	Driver  string  `yaml:"driver"`
+	Driver  string  `yaml:"driver" jsonschema:"required"`
 	Policy  string  `yaml:"policy"`
-	Connect any     `yaml:"-"` // decoded by the driver's type
+	Connect any     `yaml:"connect" strict:"late"` // decoded by the driver's type
 	Allow   []Grant `yaml:"allow"`
 	// Concurrency bounds runs at once in this environment; default 4.
-	Concurrency int `yaml:"concurrency"`
+	Concurrency int `yaml:"concurrency" jsonschema:"default=4,minimum=1"`
 	// Retired environments are never written to.
 	Retired bool        `yaml:"retired"`
 	Source  plan.Source `yaml:"-"`
@@ -195,8 +201,9 @@ type Environment struct {
 
 // Grant lets a repository use an environment, or a part of it.
 type Grant struct {
-	Repository string           `yaml:"repository"`
-	Branch     string           `yaml:"branch"` // default: the one that is followed
-	Paths      []string         `yaml:"paths"`  // globs; empty is all
-	Scope      driver.ScopeSpec `yaml:"-"`
+	Repository string   `yaml:"repository" jsonschema:"required"`
+	Branch     string   `yaml:"branch"`             // default: the one that is followed
+	Paths      []string `yaml:"paths" strict:"one"` // globs; empty is all
+	// Scope narrows the grant inside the environment; decoded by the driver's type.
+	Scope driver.ScopeSpec `yaml:"scope" strict:"late"`
 }
