@@ -18,7 +18,8 @@ type live struct {
 	sets  []RRset
 	index map[setKey]int32
 	// missing marks a zone that the server does not have.
-	missing bool
+	missing  bool
+	identity string // of the server, where a zone is missing
 }
 
 func (l *live) add(name string, r RRset, data string) {
@@ -34,6 +35,12 @@ func (l *live) add(name string, r RRset, data string) {
 	l.index[k] = int32(len(l.sets))
 	r.Name, r.Data = name, []string{data}
 	l.sets = append(l.sets, r)
+}
+
+func (l *live) sort() {
+	for i := range l.sets {
+		l.sets[i].sort()
+	}
 }
 
 func newLive() *live { return &live{index: map[setKey]int32{}} }
@@ -54,9 +61,7 @@ func (c *client) readZone(ctx context.Context, zone, view string) (*live, error)
 	if err != nil {
 		return nil, fmt.Errorf("transfer of %s: %w", zone, err)
 	}
-	for i := range l.sets {
-		l.sets[i].sort()
-	}
+	l.sort()
 	l.realm = realm(zone, view, mname(l.soa), id)
 	return l, nil
 }

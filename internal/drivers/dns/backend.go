@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	mdns "github.com/miekg/dns"
+
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/driver/setplan"
 )
@@ -23,11 +25,20 @@ type backend interface {
 	limit() int
 	// write carries out the steps of one batch in one zone: an error a step.
 	write(ctx context.Context, zone string, steps []step) []error
-	// createZone makes a zone.
-	createZone(ctx context.Context, zone string) error
+}
+
+// zoneMaker is a backend that can make and remove zones.
+type zoneMaker interface {
+	// createZone makes a zone with a SOA and its name servers.
+	createZone(ctx context.Context, zone string, sets []RRset) error
+	// removeZone removes a zone that holds nothing but SOA and NS any more.
+	removeZone(ctx context.Context, zone string) error
 }
 
 func newBackend(ctx context.Context, c *Connect, env driver.Environment) (backend, error) {
+	if c.PowerDNS != nil {
+		return newPowerDNS(ctx, c, env)
+	}
 	key, err := c.key(ctx, env)
 	if err != nil {
 		return nil, err
@@ -71,10 +82,6 @@ func (b *rfc2136) fingerprint(ctx context.Context, zone, _ string) (string, erro
 
 func (b *rfc2136) limit() int { return maxUpdate }
 
-func (b *rfc2136) createZone(context.Context, string) error {
-	return driver.Permanent(errors.New("dynamic update (RFC 2136) can't create a zone: create it on the server first"))
-}
-
 // maxRefused bounds how many messages are spent on finding the steps that a
 // server refuses.
 const maxRefused = 40
@@ -85,34 +92,45 @@ func (b *rfc2136) write(ctx context.Context, zone string, steps []step) []error 
 		return all(steps, err)
 	}
 	defer n.Close()
-	w := &updateWriter{conn: n, zone: zone, refused: maxRefused}
-	return w.write(ctx, steps)
+	for i := range steps {
+		// A server drops a SOA whose serial is not above its own (RFC 2136
+		// section 3.4.2.2), and other messages may have raised it.
+		if st := &steps[i]; st.New != nil && st.New.Value.Type == mdns.TypeSOA {
+			soa, err := n.soa(ctx, zone)
+			if err != nil {
+				return all(steps, err)
+			}
+			raised := *st.New
+			raised.Value.Serial = soa.Serial + 1
+			st.New = &raised
+		}
+	}
+	return search(ctx, steps, maxRefused, func(part []step) (bool, error) { return n.update(ctx, zone, part) })
 }
 
-// updateWriter sends a batch; when the server refuses it for another reason
-// than a prerequisite, it looks for the names that are to blame, so that one
-// bad record does not keep the others from being written.
-type updateWriter struct {
-	*conn
-	zone    string
-	refused int
-}
-
-func (w *updateWriter) write(ctx context.Context, steps []step) []error {
-	sent, err := w.update(ctx, w.zone, steps)
-	switch {
-	case err == nil:
-		return make([]error, len(steps))
-	case sent:
-		return all(steps, fmt.Errorf("%w: %w", setplan.ErrUnknown, err))
-	case errors.Is(err, driver.ErrStale) || errors.Is(err, driver.ErrUnreachable) || ctx.Err() != nil:
-		return all(steps, err)
+// search sends a batch; when the server refuses it for another reason than a
+// prerequisite, it looks for the names that are to blame, so that one bad
+// record does not keep the others from being written. send tells whether the
+// server may have carried out what failed.
+func search(ctx context.Context, steps []step, budget int, send func([]step) (bool, error)) []error {
+	var try func(steps []step) []error
+	try = func(steps []step) []error {
+		sent, err := send(steps)
+		switch {
+		case err == nil:
+			return make([]error, len(steps))
+		case sent:
+			return all(steps, fmt.Errorf("%w: %w", setplan.ErrUnknown, err))
+		case errors.Is(err, driver.ErrStale) || errors.Is(err, driver.ErrUnreachable) || ctx.Err() != nil:
+			return all(steps, err)
+		}
+		half := middle(steps)
+		if budget--; budget < 0 || half == 0 {
+			return all(steps, err)
+		}
+		return append(try(steps[:half]), try(steps[half:])...)
 	}
-	half := middle(steps)
-	if w.refused--; w.refused < 0 || half == 0 {
-		return all(steps, err)
-	}
-	return append(w.write(ctx, steps[:half]), w.write(ctx, steps[half:])...)
+	return try(steps)
 }
 
 // middle finds where to cut steps, sorted by name, without tearing a name

@@ -17,13 +17,6 @@ var serverMade = map[uint16]bool{
 	mdns.TypeDNSKEY: true, mdns.TypeCDS: true, mdns.TypeCDNSKEY: true, 65534: true,
 }
 
-// delegation is a child zone to be checked: its name servers and DS records.
-type delegation struct {
-	zone *zone
-	ns   *desiredSet
-	ds   *desiredSet
-}
-
 // finish checks every zone as a whole, leaves out what is not managed and
 // adds PTR records.
 func (st *desiredState) finish(in driver.Input, spec *Spec, diags *plan.Diagnostics) {
@@ -38,9 +31,7 @@ func (st *desiredState) finish(in driver.Input, spec *Spec, diags *plan.Diagnost
 		for i := range z.sets {
 			z.sets[i].sort()
 		}
-		if spec.Delegation == "warn" || spec.Delegation == "error" {
-			st.checks = append(st.checks, z.delegations()...)
-		}
+		z.keepSOA()
 		z.leaveOut(in, spec, diags)
 		managed += len(z.sets)
 	}
@@ -48,18 +39,8 @@ func (st *desiredState) finish(in driver.Input, spec *Spec, diags *plan.Diagnost
 		diags.Errorf(plan.Source{File: in.Path}, "", "to remove everything on purpose, destroy the target", "it declares no record that is managed")
 	}
 	if spec.PTR != nil {
-		st.addPTR(spec, diags)
+		st.addPTR(in, spec, diags)
 	}
-}
-
-func (z *zone) delegations() []delegation {
-	var out []delegation
-	for i := range z.sets {
-		if s := &z.sets[i]; s.Type == mdns.TypeNS && s.Name != z.name && len(s.Unknown) == 0 {
-			out = append(out, delegation{z, s, z.get(s.Name, mdns.TypeDS)})
-		}
-	}
-	return out
 }
 
 // check finds what only the whole zone shows.
@@ -164,6 +145,20 @@ func parent(name string) string {
 		}
 	}
 	return ""
+}
+
+// keepSOA remembers what a new zone begins with.
+func (z *zone) keepSOA() {
+	for _, typ := range []uint16{mdns.TypeSOA, mdns.TypeNS} {
+		if s := z.get(z.name, typ); s != nil && len(s.Unknown) == 0 {
+			z.start = append(z.start, s.RRset)
+			if typ == mdns.TypeSOA && len(s.Data) == 1 {
+				// The serial is the server's: it takes no part in comparing.
+				_, data := takeSerial([]byte(s.Data[0]))
+				s.Data = []string{string(data)}
+			}
+		}
+	}
 }
 
 // leaveOut takes SOA and apex NS out unless they are asked for, and refuses

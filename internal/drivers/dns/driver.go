@@ -58,5 +58,5 @@ func (dnsDriver) Open(ctx context.Context, env driver.Environment, _ driver.Purp
 	if err != nil {
 		return nil, err
 	}
-	return &session{connect: c, backend: b}, nil
+	return &session{connect: c, backend: b, lookup: lookupHost}, nil
 }

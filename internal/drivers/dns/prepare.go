@@ -22,7 +22,6 @@ type desiredState struct {
 	fallback string
 	// guessed tells that the zone's name comes from a file's name alone.
 	guessed bool
-	checks  []delegation
 }
 
 // prepare parses and checks a target's files. fallback is the environment's
@@ -45,7 +44,11 @@ func prepare(ctx context.Context, in driver.Input, fallback string) (*driver.Pre
 		}
 		z, err := parseZone(in, spec, file, len(files) > 1, st, vals, &prep.Diagnostics)
 		if err != nil {
-			prep.Diagnostics.Errorf(plan.Source{File: file}, "", "", "%v", err)
+			at := plan.Source{File: file}
+			if le := (*lineError)(nil); errors.As(err, &le) {
+				at.Line = le.line
+			}
+			prep.Diagnostics.Errorf(at, "", "", "%v", err)
 			continue
 		}
 		st.zones = append(st.zones, z)

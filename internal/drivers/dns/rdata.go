@@ -37,7 +37,7 @@ func (f *zoneFile) data(rec *record, tokens []token, origin string) error {
 	for i, t := range tokens {
 		words[i] = t.text
 	}
-	rec.data, err = parseRdata(rec.typ, strings.Join(words, " "), origin)
+	rec.data, err = parseOther(rec.typ, strings.Join(words, " "), origin)
 	if err == nil {
 		err = f.resolvedDots(rec)
 	}

@@ -122,7 +122,12 @@ func (r *RRset) hash() string {
 }
 
 // address is "www.example.com./A".
-func (r *RRset) address() plan.Address { return plan.Address(r.Name + "/" + typeName(r.Type)) }
+func (r *RRset) address() plan.Address {
+	if r.Type == 0 {
+		return plan.Address(r.Name) // the zone itself
+	}
+	return plan.Address(r.Name + "/" + typeName(r.Type))
+}
 
 // same tells whether two sets have the same TTL and data.
 func (r *RRset) same(o *RRset) bool {
@@ -191,6 +196,9 @@ type document struct {
 
 // show gives the set as JSON.
 func (r *RRset) show() (json.RawMessage, error) {
+	if r.Type == 0 {
+		return json.Marshal(document{Name: r.Name, Type: kindZone, Records: []string{}})
+	}
 	d := document{Name: r.Name, Type: typeName(r.Type), TTL: r.TTL, Records: make([]string, 0, len(r.Data))}
 	for _, data := range r.Data {
 		d.Records = append(d.Records, r.text(data))
@@ -206,6 +214,9 @@ func parseShown(doc json.RawMessage) (RRset, error) {
 		return RRset{}, err
 	}
 	typ, ok := typeCode(d.Type)
+	if !ok && d.Type == kindZone {
+		return RRset{Name: d.Name}, nil
+	}
 	if !ok {
 		return RRset{}, fmt.Errorf("unknown type %q", d.Type)
 	}
@@ -223,6 +234,19 @@ func parseShown(doc json.RawMessage) (RRset, error) {
 
 // parseRdata reads the presentation form of one record's data.
 func parseRdata(typ uint16, text, origin string) (string, error) {
+	e, ok, err := newLexer(text).next()
+	if err != nil || !ok {
+		return "", errors.Join(err, errors.New("the record has no data"))
+	}
+	var room [64]byte
+	if b, common, err := appendCommon(room[:0], typ, e.tokens, origin); common || err != nil {
+		return string(b), err
+	}
+	return parseOther(typ, text, origin)
+}
+
+// parseOther leaves the less common types to miekg/dns.
+func parseOther(typ uint16, text, origin string) (string, error) {
 	zp := mdns.NewZoneParser(strings.NewReader(". 0 IN "+typeName(typ)+" "+text+"\n"), origin, "")
 	rr, ok := zp.Next()
 	if err := zp.Err(); err != nil {

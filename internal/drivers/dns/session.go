@@ -3,7 +3,9 @@ package dns
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -17,10 +19,17 @@ import (
 type session struct {
 	connect *Connect
 	backend backend
+	// lookup finds the addresses of a name server, with port.
+	lookup func(ctx context.Context, host string) ([]string, error)
 }
 
 // Close ends the session.
-func (s *session) Close() error { return nil }
+func (s *session) Close() error {
+	if c, ok := s.backend.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
+}
 
 // artefact is what Apply needs to know of the plan's reading.
 type artefact struct {
@@ -42,6 +51,10 @@ func (s *session) Plan(ctx context.Context, in driver.Input) (*plan.Plan, error)
 		p.Warnings = append(p.Warnings, prep.Diagnostics.Warnings()...)
 	}
 	if err := set.finish(p); err != nil {
+		return nil, err
+	}
+	set.besideCNAME(p)
+	if err := set.delegations(ctx, p); err != nil {
 		return nil, err
 	}
 	a := artefact{Serials: map[plan.Scope]uint32{}}
@@ -75,10 +88,13 @@ func (s *session) newSet(ctx context.Context, in driver.Input) (*zoneSet, *drive
 	if err != nil {
 		return nil, nil, err
 	}
+	if _, ok := s.backend.(zoneMaker); spec.CreateZone && !ok {
+		return nil, nil, driver.Permanent(errors.New("createZone: dynamic update (RFC 2136) can't create a zone: create it on the server and remove createZone"))
+	}
 	set := &zoneSet{session: s, spec: spec, live: map[plan.Scope]*live{}}
 	if in.Mode == plan.Destroy {
-		set.zones, err = s.destroyZones(in, spec)
-		return set, nil, err
+		set.addOwned(in) // the files may be gone
+		return set, nil, nil
 	}
 	prep, st, err := s.prepared(ctx, in)
 	if err != nil {
@@ -138,13 +154,6 @@ func (s *session) allowed(zone string) error {
 		return nil
 	}
 	return driver.Permanent(fmt.Errorf("the zone %s is not one of the environment's (%s)", zone, strings.Join(zones, ", ")))
-}
-
-// destroyZones finds the zones of a target whose files may be gone.
-func (s *session) destroyZones(in driver.Input, spec *Spec) ([]zoneRef, error) {
-	set := &zoneSet{session: s, spec: spec}
-	set.addOwned(in)
-	return set.zones, nil
 }
 
 // Fingerprint asks for the serials of the target's zones.

@@ -63,6 +63,9 @@ func (z *zoneSet) Desired(context.Context, driver.Input) ([]item, error) {
 	out := make([]item, 0, n)
 	for i, zo := range z.state.zones {
 		scope := scopeName(zo.name, z.zones[i].view)
+		if z.spec.CreateZone && !zo.reverse {
+			out = append(out, zoneItem(scope, zo.name, plan.Source{File: zo.file}))
+		}
 		for i := range zo.sets {
 			s := &zo.sets[i]
 			out = append(out, newItem(scope, s.RRset, s.at[0].source()))
@@ -74,6 +77,13 @@ func (z *zoneSet) Desired(context.Context, driver.Input) ([]item, error) {
 func newItem(scope plan.Scope, r RRset, at plan.Source) item {
 	return item{Key: plan.Key{Scope: scope, Address: r.address()}, Kind: kindSet, Hash: r.hash(), Class: class,
 		Weight: max(len(r.Data), 1), Source: at, Value: r}
+}
+
+// zoneItem stands for the zone itself, where the target makes it.
+func zoneItem(scope plan.Scope, zone string, at plan.Source) item {
+	it := newItem(scope, RRset{Name: zone}, at)
+	it.Kind, it.Class, it.Hash = kindZone, kindZone, kindZone
+	return it
 }
 
 // Observed reads the zones. While a plan is applied and the serial is still
@@ -98,6 +108,12 @@ func (z *zoneSet) Observed(ctx context.Context, in driver.Input, _ []plan.Key) (
 			out = append(out, setplan.Scope[RRset]{Name: name, Err: err})
 			continue
 		}
+		if l.missing {
+			if err := z.missing(ref, l); err != nil {
+				out = append(out, setplan.Scope[RRset]{Name: name, Err: err})
+				continue
+			}
+		}
 		z.live[name] = l
 		out = append(out, z.scopeOf(in, ref, name, l))
 	}
@@ -108,6 +124,9 @@ func (z *zoneSet) Observed(ctx context.Context, in driver.Input, _ []plan.Key) (
 func (z *zoneSet) scopeOf(in driver.Input, ref zoneRef, name plan.Scope, l *live) setplan.Scope[RRset] {
 	s := setplan.Scope[RRset]{Name: name, Realm: l.realm, Items: make([]item, 0, len(l.sets)+1),
 		Exclusive: z.spec.Ownership == OwnZone && !ref.reverse}
+	if z.spec.CreateZone && !ref.reverse && !l.missing {
+		s.Items = append(s.Items, zoneItem(name, ref.name, plan.Source{}))
+	}
 	add := func(r *RRset) {
 		it := newItem(name, *r, plan.Source{})
 		if z.unmanaged(in, ref.name, &it) {
@@ -130,7 +149,7 @@ func (z *zoneSet) scopeOf(in driver.Input, ref zoneRef, name plan.Scope, l *live
 func (z *zoneSet) unmanaged(in driver.Input, zone string, it *item) bool {
 	r := &it.Value
 	switch {
-	case serverMade[r.Type],
+	case serverMade[r.Type], r.Type == typeALIAS, r.Type == typeLUA, r.Type == typeOther,
 		r.Type == mdns.TypeSOA && !z.spec.ManageSOA,
 		r.Type == mdns.TypeNS && r.Name == zone && !z.spec.ManageApexNS,
 		len(z.spec.Ignore) > 0 && matchAny(z.spec.Ignore, r.Name, zone),
@@ -195,11 +214,28 @@ func (z *zoneSet) Remove(ctx context.Context, old item) error {
 }
 
 // Batches cuts steps into atomic messages.
-func (z *zoneSet) Batches(steps []step) [][]step { return cut(steps, z.backend.limit()) }
+func (z *zoneSet) Batches(steps []step) [][]step {
+	var first, last [][]step
+	sets := make([]step, 0, len(steps))
+	for i := range steps {
+		switch {
+		case steps[i].Change.Kind != kindZone:
+			sets = append(sets, steps[i])
+		case steps[i].New != nil:
+			first = append(first, steps[i:i+1])
+		default:
+			last = append(last, steps[i:i+1])
+		}
+	}
+	return append(append(first, cut(sets, z.backend.limit())...), last...)
+}
 
 // Write sends one batch.
 func (z *zoneSet) Write(ctx context.Context, batch []step) []error {
 	zone, _, _ := strings.Cut(string(batch[0].Change.Scope), "/")
+	if batch[0].Change.Kind == kindZone {
+		return all(batch, z.writeZone(ctx, zone, batch[0].New != nil))
+	}
 	return z.backend.write(ctx, zone, batch)
 }
 
@@ -213,6 +249,9 @@ func (z *zoneSet) Show(it item) (json.RawMessage, []string, error) {
 // Impact counts records, not RRsets.
 func (z *zoneSet) Impact(action plan.Action, it, old item) []plan.Impact {
 	im := plan.Impact{Class: class}
+	if it.Kind == kindZone || old.Kind == kindZone {
+		im.Class = kindZone
+	}
 	before, after := len(old.Value.Data), max(len(it.Value.Data), 1)
 	switch action {
 	case plan.Create:
@@ -246,7 +285,7 @@ func (z *zoneSet) finish(p *plan.Plan) error {
 			continue
 		}
 		at[c.Key] = c
-		st := step{Change: plan.Change{Key: c.Key}}
+		st := step{Change: plan.Change{Key: c.Key, Kind: c.Kind}}
 		if err := sized(&st, c); err != nil {
 			return err
 		}

@@ -15,7 +15,8 @@ func (p place) source() plan.Source { return plan.Source{File: p.file, Line: int
 // desiredSet is an RRset with the places of its records, in Data's first order.
 type desiredSet struct {
 	RRset
-	at []place
+	at   []place
+	made bool // a PTR made from an address
 }
 
 type setKey struct {
@@ -34,6 +35,8 @@ type zone struct {
 	reverse bool
 	// file is the zone's own file.
 	file string
+	// start is the file's SOA and NS, for a zone that is still to be made.
+	start []RRset
 }
 
 func newZone(name, view, file string) *zone {
