@@ -10,6 +10,7 @@ import (
 
 	"trueup.dev/trueup/internal/auth"
 	"trueup.dev/trueup/internal/plan"
+	"trueup.dev/trueup/internal/store"
 )
 
 // verbs are the actions that POST /api/v1/actions/{verb} knows.
@@ -52,6 +53,7 @@ var verbs = map[auth.Verb]func(s *Server, ctx context.Context, id auth.Identity,
 	auth.Unpin: func(s *Server, ctx context.Context, id auth.Identity, a Action) (Done, error) {
 		return Done{OK: true}, s.Actions.Unpin(ctx, id.Actor, a.Target)
 	},
+	auth.BreakGlass: (*Server).breakGlass,
 	auth.Destroy: func(s *Server, ctx context.Context, id auth.Identity, a Action) (Done, error) {
 		return Done{OK: true}, s.Actions.Destroy(ctx, id.Actor, a.Target, a.Reason)
 	},
@@ -111,7 +113,7 @@ func readAction(r *http.Request) (Action, error) {
 func (s *Server) object(r *http.Request, verb auth.Verb, a Action) (auth.Object, error) {
 	kind, key := "target", a.Target
 	switch verb {
-	case auth.Freeze, auth.Unfreeze, auth.ConfirmRestore:
+	case auth.Freeze, auth.Unfreeze, auth.ConfirmRestore, auth.BreakGlass:
 		return auth.Object{}, nil
 	case auth.Poll:
 		kind, key = "repository", a.Repository
@@ -153,4 +155,17 @@ func (s *Server) held(r *http.Request, kind, key string) bool {
 		}
 	}
 	return false
+}
+
+// breakGlass records that somebody goes past the server, and why. The change
+// itself is made by the caller.
+func (s *Server) breakGlass(ctx context.Context, id auth.Identity, a Action) (Done, error) {
+	if a.Reason == "" {
+		return Done{}, errors.New("going past the server needs a reason")
+	}
+	data, err := json.Marshal(map[string]string{"reason": a.Reason, "targets": a.Key})
+	if err != nil {
+		return Done{}, err
+	}
+	return Done{OK: true}, s.Store.AddEvent(ctx, store.Event{Actor: id.Actor, Kind: "break-glass", Data: data})
 }

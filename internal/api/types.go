@@ -18,14 +18,14 @@ type List[T any] struct {
 // Target is a target and how it is.
 type Target struct {
 	ID          string            `json:"id"`
+	Name        string            `json:"name"`
 	Repository  string            `json:"repository"`
 	Manifest    string            `json:"manifest"`
-	Name        string            `json:"name"`
 	Environment string            `json:"environment"`
 	Path        string            `json:"path,omitempty"`
 	State       store.TargetState `json:"state"`
-	Desired     store.Desired     `json:"desired"`
 	Status      store.Status      `json:"status"`
+	Desired     store.Desired     `json:"desired"`
 }
 
 // TargetDetail is a target with what is known around it.

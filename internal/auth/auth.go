@@ -74,6 +74,7 @@ const (
 	Destroy        Verb = "destroy"
 	ConfirmRestore Verb = "confirm-restore"
 	Backup         Verb = "backup"
+	BreakGlass     Verb = "break-glass"
 )
 
 // needs is the least role for each verb. Stopping things is easier than
@@ -83,7 +84,7 @@ var needs = map[Verb]Role{
 	Sync: Operator, Poll: Operator, Cancel: Operator, Suspend: Operator, Resume: Operator,
 	Freeze: Operator, Rollback: Operator, Unpin: Operator,
 	Approve: Approver, Reject: Approver, Unfreeze: Approver,
-	Destroy: Admin, ConfirmRestore: Admin, Backup: Admin,
+	Destroy: Admin, ConfirmRestore: Admin, Backup: Admin, BreakGlass: Admin,
 }
 
 // Object is what is acted upon. An action on the whole server has no
