@@ -34,10 +34,10 @@ func (s *session) Import(ctx context.Context, in driver.Input, what []string) (d
 	for g, m := range spec.Modes {
 		with.Modes[g] = m
 	}
-	st := &set{session: s, in: in, want: &wanted{spec: spec}}
+	st := &set{session: s, in: in, want: &wanted{spec: spec}, keep: map[string]bool{}}
 	m := &importer{observer: st.observer(ctx), what: what, spec: &with, out: driver.Imported{Files: map[string][]byte{}, Spec: &with}}
 	m.each = m.take
-	if err := m.walk("."); err != nil {
+	if _, err := m.walk("."); err != nil {
 		return driver.Imported{}, err
 	}
 	return m.out, nil

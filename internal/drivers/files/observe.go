@@ -63,7 +63,8 @@ type observer struct {
 
 func (o *observer) read(keys []plan.Key, all bool) error {
 	if all && keys == nil {
-		return o.walk(".")
+		_, err := o.walk(".")
+		return err
 	}
 	if keys != nil {
 		for _, k := range keys {
@@ -126,46 +127,62 @@ func (o *observer) dir(dir string, count bool) error {
 	return nil
 }
 
-// walk reads everything below a directory of our own.
-func (o *observer) walk(dir string) error {
+// walk reads everything below a directory of our own, from the bottom up. It
+// tells whether the directory holds something that is not ours to remove:
+// ignored, or outside the target's scope.
+func (o *observer) walk(dir string) (foreign bool, err error) {
 	if err := o.ctx.Err(); err != nil {
-		return err
+		return false, err
 	}
 	at, err := o.place.enter(dir, false)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer at.Close()
 	names, err := list(at)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, name := range names {
-		full := path.Join(dir, name)
-		if o.skipped(full) {
-			continue
+		f, err := o.visit(at, path.Join(dir, name), name)
+		if err != nil {
+			return false, err
 		}
-		info, err := at.Lstat(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		} else if err != nil {
-			return err
-		}
-		kind := kindOf(info.Mode())
-		if !scopeOf(o.in).Contains(plan.Key{Address: plan.Address(full)}, kind) {
-			o.unmanaged++
-			continue
-		}
-		if err := o.each(at, full, name); err != nil {
-			return err
-		}
-		if kind == kindDir {
-			if err := o.walk(full); err != nil {
-				return err
-			}
-		}
+		foreign = foreign || f
 	}
-	return nil
+	return foreign, nil
+}
+
+func (o *observer) visit(at *os.Root, full, name string) (foreign bool, err error) {
+	if isTemp(name) {
+		return false, nil
+	}
+	if o.skipped(full) {
+		return true, nil
+	}
+	info, err := at.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
+	kind := kindOf(info.Mode())
+	if !scopeOf(o.in).Contains(plan.Key{Address: plan.Address(full)}, kind) {
+		o.unmanaged++
+		return true, nil
+	}
+	if kind == kindDir {
+		below, err := o.walk(full)
+		if err != nil {
+			return false, err
+		}
+		if below && !o.keep[full] && o.want.entries[full] == nil {
+			o.unmanaged++
+			return true, nil
+		}
+		foreign = below
+	}
+	return foreign, o.each(at, full, name)
 }
 
 func (o *observer) skipped(full string) bool {
@@ -186,7 +203,7 @@ func (o *observer) object(at *os.Root, full, name string) error {
 	} else if err != nil {
 		return err
 	}
-	if e.Kind == kindDir && !o.keep[full] {
+	if e.Kind == kindDir && !o.keep[full] && o.want.entries[full] == nil {
 		foreign, err := o.foreign(full)
 		if err != nil {
 			return err
@@ -279,8 +296,8 @@ func openSame(at *os.Root, name string, seen fs.FileInfo) (*os.File, error) {
 // foreign tells whether a directory that is no longer needed holds anything
 // beside what this target owns and no longer wants.
 func (o *observer) foreign(full string) (bool, error) {
-	if o.want.spec.Ownership == OwnTree {
-		return false, nil
+	if o.exclusive() {
+		return false, nil // walk has seen to it
 	}
 	sub, err := o.place.enter(full, false)
 	if err != nil {

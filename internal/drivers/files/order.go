@@ -58,17 +58,52 @@ func below(made map[string]bool, name string) bool {
 }
 
 // Write carries out one batch, each file by itself: one that fails does not
-// stop the others.
+// stop the others. In the end every directory concerned is synced, once.
 func (s *set) Write(ctx context.Context, batch []step) []error {
 	errs := make([]error, len(batch))
+	dirs := map[string][]int{}
 	for i, st := range batch {
 		if err := ctx.Err(); err != nil {
 			errs[i] = fmt.Errorf("%w: %w", setplan.ErrSkipped, err)
 			continue
 		}
-		errs[i] = s.one(ctx, st)
+		if errs[i] = s.one(ctx, st); errs[i] != nil {
+			continue
+		}
+		for _, name := range []plan.Address{st.Change.Address, st.Change.From} {
+			if name != "" {
+				dir, _ := parentOf(string(name))
+				dirs[dir] = append(dirs[dir], i)
+			}
+		}
+	}
+	for dir, steps := range dirs {
+		if err := s.sync(dir); err != nil {
+			for _, i := range steps {
+				errs[i] = fmt.Errorf("%w: sync of %s: %w", setplan.ErrUnknown, dir, err)
+			}
+		}
 	}
 	return errs
+}
+
+// sync makes the names in a directory durable. When that fails the writes
+// have happened, but may not outlive a crash.
+func (s *set) sync(dir string) error {
+	at, err := s.place.enter(dir, false)
+	if absent(err) {
+		return nil // it was removed in the same batch, and so its parent is synced
+	}
+	if err != nil {
+		return err
+	}
+	defer at.Close()
+	f, err := at.Open(".")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
 }
 
 func (s *set) one(ctx context.Context, st step) error {

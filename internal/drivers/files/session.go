@@ -76,11 +76,12 @@ type set struct {
 	keep     map[string]bool // directories needed by what is desired
 	warnings plan.Diagnostics
 	owners   map[string]*owner
+	swept    map[string]bool // directories looked through for leftovers
 	log      driver.Report
 }
 
 func (s *session) set(ctx context.Context, in driver.Input) (*set, error) {
-	st := &set{session: s, in: in, owners: map[string]*owner{}, keep: map[string]bool{}}
+	st := &set{session: s, in: in, owners: map[string]*owner{}, swept: map[string]bool{}, keep: map[string]bool{}}
 	if in.Mode == plan.Destroy {
 		spec, err := specOf(in)
 		st.want = &wanted{spec: spec, entries: map[string]*entry{}}

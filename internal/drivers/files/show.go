@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"unicode/utf8"
@@ -31,7 +32,7 @@ func (s *set) Show(it item) (json.RawMessage, []string, error) {
 	d := document{Type: e.Kind}
 	var sensitive []string
 	if e.Kind == kindFile || e.Kind == kindDir {
-		d.Mode = fmt.Sprintf("%04o", e.Mode.Perm())
+		d.Mode = modeText(e.Mode)
 	}
 	if e.Owner != nil {
 		d.Owner = fmt.Sprintf("%d:%d", e.Owner.uid, e.Owner.gid)
@@ -54,6 +55,19 @@ func (s *set) Show(it item) (json.RawMessage, []string, error) {
 	}
 	doc, err := json.Marshal(d)
 	return doc, sensitive, err
+}
+
+// modeText gives a mode in octal, with the bits that no target may ask for but
+// that somebody may have set.
+func modeText(m fs.FileMode) string {
+	bits := uint32(m.Perm())
+	if m&fs.ModeSetuid != 0 {
+		bits |= 0o4000
+	}
+	if m&fs.ModeSetgid != 0 {
+		bits |= 0o2000
+	}
+	return fmt.Sprintf("%04o", bits)
 }
 
 // shownMasked tells whether a remembered document has its content masked.

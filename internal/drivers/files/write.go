@@ -16,7 +16,7 @@ import (
 
 // Put writes one object: under a name of its own first, then in one move to
 // its place, so that a reader sees the old content or the new, whole.
-func (s *set) Put(_ context.Context, it, old item) error {
+func (s *set) Put(ctx context.Context, it, old item) error {
 	dir, name := parentOf(string(it.Address))
 	at, err := s.place.enter(dir, true)
 	if err != nil {
@@ -26,18 +26,14 @@ func (s *set) Put(_ context.Context, it, old item) error {
 	if err := unchanged(at, name, old); err != nil {
 		return err
 	}
+	s.sweep(at, dir)
 	switch it.Kind {
 	case kindDir:
-		err = s.putDir(at, name, it, old)
+		return s.putDir(at, name, it, old)
 	case kindSymlink:
-		err = s.putLink(at, name, it, old)
-	default:
-		err = s.putFile(at, name, it, old)
+		return s.putLink(at, name, it, old)
 	}
-	if err != nil {
-		return err
-	}
-	return syncDir(at)
+	return s.putFile(ctx, at, name, it, old)
 }
 
 // unchanged makes sure that what is about to be overwritten is still what was
@@ -101,13 +97,13 @@ func (s *set) putLink(at *os.Root, name string, it, old item) error {
 	return move(at, temp, name, old)
 }
 
-func (s *set) putFile(at *os.Root, name string, it, old item) error {
+func (s *set) putFile(ctx context.Context, at *os.Root, name string, it, old item) error {
 	temp := tempName()
 	f, err := at.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	err = s.fill(f, it.Value)
+	err = s.fill(ctx, f, it.Value)
 	if e := f.Close(); err == nil {
 		err = e
 	}
@@ -119,7 +115,7 @@ func (s *set) putFile(at *os.Root, name string, it, old item) error {
 
 // fill writes content, owner and mode, in this order: a change of owner
 // clears bits of the mode.
-func (s *set) fill(f *os.File, e *entry) error {
+func (s *set) fill(ctx context.Context, f *os.File, e *entry) error {
 	if err := lockFile(f); err != nil {
 		return err
 	}
@@ -129,7 +125,7 @@ func (s *set) fill(f *os.File, e *entry) error {
 	}
 	defer body.Close()
 	h := sha256.New()
-	if _, err := io.Copy(io.MultiWriter(f, h), body); err != nil {
+	if _, err := io.Copy(io.MultiWriter(f, h), stoppable{ctx, body}); err != nil {
 		return err
 	}
 	if [sha256.Size]byte(h.Sum(nil)) != e.Sum {
@@ -201,20 +197,6 @@ func (s *set) Remove(_ context.Context, old item) error {
 	if err := at.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return syncDir(at)
-}
-
-// syncDir makes names durable. When that fails the write has happened, but
-// may not outlive a crash.
-func syncDir(at *os.Root) error {
-	f, err := at.Open(".")
-	if err != nil {
-		return fmt.Errorf("%w: %w", setplan.ErrUnknown, err)
-	}
-	defer f.Close()
-	if err := f.Sync(); err != nil {
-		return fmt.Errorf("%w: sync: %w", setplan.ErrUnknown, err)
-	}
 	return nil
 }
 
@@ -230,4 +212,18 @@ func (s *set) Rename(ctx context.Context, it, old item) error {
 		return fmt.Errorf("%w: %s is written, but %s is still there: %w", setplan.ErrUnknown, it.Address, old.Address, err)
 	}
 	return nil
+}
+
+// stoppable is a reader that ends with its context. Nothing has been moved to
+// its place by then.
+type stoppable struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (r stoppable) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, fmt.Errorf("%w: %w", setplan.ErrSkipped, err)
+	}
+	return r.Reader.Read(p)
 }
