@@ -11,7 +11,7 @@ import (
 // Manifest is one trueup.yaml of a repository.
 type Manifest struct {
 	Version int      `yaml:"version" jsonschema:"required,minimum=1,maximum=1"` // of the file format; 1
-	Targets []Target `yaml:"targets"`
+	Targets []Target `yaml:"targets"`                                           // what is applied where
 
 	file string // as it was parsed
 }
@@ -21,18 +21,18 @@ type Manifest struct {
 //
 //house:exception the fields are those of the file, one for each key of a target
 type Target struct {
-	Name         string            `yaml:"name" jsonschema:"required"`
-	ID           string            `yaml:"id"`         // default: name; keeps ownership through renames
-	Previously   Previously        `yaml:"previously"` // earlier names, environments and addresses
-	Each         string            `yaml:"each"`
-	Environment  string            `yaml:"environment"`
-	Environments []string          `yaml:"environments"`
-	Path         string            `yaml:"path" jsonschema:"required"`
-	Inputs       []string          `yaml:"inputs"`
-	DependsOn    []string          `yaml:"dependsOn"`
-	Values       map[string]string `yaml:"values"` // name: target.output
-	Outputs      map[string]Export `yaml:"outputs"`
-	Health       []Health          `yaml:"health"`
+	Name         string            `yaml:"name" jsonschema:"required"` // unique in the repository; may hold {dir} with each
+	ID           string            `yaml:"id"`                         // default: name; keeps ownership through renames
+	Previously   Previously        `yaml:"previously"`                 // earlier names, environments and addresses
+	Each         string            `yaml:"each"`                       // a glob such as apps/*: one target for each directory it matches
+	Environment  string            `yaml:"environment"`                // where it is applied
+	Environments []string          `yaml:"environments"`               // where it is applied, when that is in several: one run for each
+	Path         string            `yaml:"path" jsonschema:"required"` // of the desired state, a file or directory
+	Inputs       []string          `yaml:"inputs"`                     // globs of what else is read, and so decides what is due
+	DependsOn    []string          `yaml:"dependsOn"`                  // targets that must be applied before
+	Values       map[string]string `yaml:"values"`                     // name: target.output
+	Outputs      map[string]Export `yaml:"outputs"`                    // values that other targets may use
+	Health       []Health          `yaml:"health"`                     // checks after every apply
 	// OnFailure is hold (default) or rollback.
 	OnFailure string `yaml:"onFailure" jsonschema:"default=hold,enum=hold,enum=rollback"`
 	// OnRemove is orphan (default) or destroy.
@@ -43,8 +43,9 @@ type Target struct {
 	Suspend string `yaml:"suspend"`
 	// Rollout is for drivers that go over many hosts.
 	Rollout any `yaml:"rollout"`
-	// Spec and Scope are decoded by the driver's types.
-	Spec  any `yaml:"spec" strict:"late"`
+	// Spec is decoded by the driver's type.
+	Spec any `yaml:"spec" strict:"late"`
+	// Scope narrows the target inside its environment; decoded by the driver's type.
 	Scope any `yaml:"scope" strict:"late"`
 
 	node *strict.Node // as it was written, for places and for the driver's parts
@@ -68,18 +69,18 @@ type Export struct {
 // Health is one check after apply. Exactly one of the kinds is set; drivers
 // may add their own under Driver.
 type Health struct {
-	TCP     string         `yaml:"tcp"`
-	HTTP    string         `yaml:"http"`
+	TCP     string         `yaml:"tcp"`                                         // host:port that must accept a connection
+	HTTP    string         `yaml:"http"`                                        // URL that must answer
 	Status  int            `yaml:"status" jsonschema:"minimum=100,maximum=599"` // with HTTP; default 200 to 299
-	DNS     *DNSCheck      `yaml:"dns"`
-	Command string         `yaml:"command"` // a name from the operator's commands
-	Driver  map[string]any `yaml:"driver"`
-	Within  time.Duration  `yaml:"within" jsonschema:"default=1m,minimum=1s"` // how long it may take
+	DNS     *DNSCheck      `yaml:"dns"`                                         // question that must be answered
+	Command string         `yaml:"command"`                                     // a name from the operator's commands
+	Driver  map[string]any `yaml:"driver"`                                      // a check of the driver itself; any other field stands for one of these
+	Within  time.Duration  `yaml:"within" jsonschema:"default=1m,minimum=1s"`   // how long it may take
 }
 
 // DNSCheck asks a name server.
 type DNSCheck struct {
-	Name   string   `yaml:"name" jsonschema:"required"`
+	Name   string   `yaml:"name" jsonschema:"required"` // name to ask for
 	Type   string   `yaml:"type" jsonschema:"default=A"`
 	Server string   `yaml:"server"`                                 // host:port
 	Ask    string   `yaml:"ask" jsonschema:"enum=every-nameserver"` // every-nameserver: each NS of the zone must answer

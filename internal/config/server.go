@@ -23,15 +23,15 @@ type Server struct {
 	// Database is a postgres:// URL; empty is SQLite in DataDir. "env:NAME" and
 	// "file:PATH" references keep a password out of the file.
 	Database     string                  `yaml:"database"`
-	Listen       Listen                  `yaml:"listen"`
-	Limits       Limits                  `yaml:"limits"`
-	Secrets      map[string]any          `yaml:"secrets"`
-	Notify       []Notify                `yaml:"notify"`
-	Commands     map[string]*Command     `yaml:"commands"`
-	Repositories map[string]*Repository  `yaml:"repositories"`
-	Policies     map[string]*Policy      `yaml:"policies"`
-	Environments map[string]*Environment `yaml:"environments"`
-	Users        map[string]*User        `yaml:"users"`
+	Listen       Listen                  `yaml:"listen"`       // where the server answers
+	Limits       Limits                  `yaml:"limits"`       // what it does at once, and how long it keeps things
+	Secrets      map[string]any          `yaml:"secrets"`      // settings of secret resolvers by scheme; env and file need none
+	Notify       []Notify                `yaml:"notify"`       // routes of notifications
+	Commands     map[string]*Command     `yaml:"commands"`     // programs that health checks and hooks may call by name
+	Repositories map[string]*Repository  `yaml:"repositories"` // what is watched, by name
+	Policies     map[string]*Policy      `yaml:"policies"`     // what may happen in environments, by name
+	Environments map[string]*Environment `yaml:"environments"` // where desired state is applied, by name
+	Users        map[string]*User        `yaml:"users"`        // who may call the API over TCP, by name
 	// Freeze holds every run that would write, with the reason given.
 	Freeze string `yaml:"freeze"`
 	// Control names the repository and path that this file itself is kept in.
@@ -51,9 +51,9 @@ type Listen struct {
 	Socket string `yaml:"socket"`
 	// HTTP is host:port for the API, webhooks, health and metrics; empty is none.
 	HTTP string `yaml:"http"`
-	// TLSCert and TLSKey are PEM files; both or neither.
+	// TLSCert is a PEM file; give TLSKey as well, or neither.
 	TLSCert string `yaml:"tlsCert"`
-	TLSKey  string `yaml:"tlsKey"`
+	TLSKey  string `yaml:"tlsKey"` // PEM file of the key
 }
 
 // Limits bounds what the server does at once and how long it keeps things.
@@ -74,9 +74,10 @@ type Notify struct {
 	On []string `yaml:"on" strict:"one" jsonschema:"required,enum=held,enum=failed,enum=stale,enum=drift,enum=recovered,enum=flapping"`
 	// To is a shoutrrr URL or a reference to one.
 	To secret.Ref `yaml:"to" jsonschema:"required"`
-	// Environments and Targets are globs that narrow the route.
+	// Environments are globs that narrow the route; empty is all.
 	Environments []string `yaml:"environments"`
-	Targets      []string `yaml:"targets"`
+	// Targets are globs that narrow the route; empty is all.
+	Targets []string `yaml:"targets"`
 }
 
 // Command is a program that the operator allows by name, for health checks
@@ -96,23 +97,23 @@ type Repository struct {
 	Tags           string        `yaml:"tags"`                                    // semver range or glob
 	Commit         string        `yaml:"commit"`                                  // fixed commit
 	Poll           time.Duration `yaml:"poll" jsonschema:"default=1m,minimum=1s"` // time between looks at the remote
-	WebhookSecrets []secret.Ref  `yaml:"webhookSecrets"`
-	Credentials    Credentials   `yaml:"credentials"`
-	Signatures     *Signatures   `yaml:"signatures"`
+	WebhookSecrets []secret.Ref  `yaml:"webhookSecrets"`                          // any of them may sign a webhook; none means no webhooks
+	Credentials    Credentials   `yaml:"credentials"`                             // for Git
+	Signatures     *Signatures   `yaml:"signatures"`                              // who must have signed what is applied
 	// Rewind says what to do about a force push: refuse (default) or follow.
 	Rewind     string         `yaml:"rewind" jsonschema:"default=refuse,enum=refuse,enum=follow"`
-	Submodules bool           `yaml:"submodules"`
-	LFS        bool           `yaml:"lfs"`
-	Forge      map[string]any `yaml:"forge"`
+	Submodules bool           `yaml:"submodules"` // check submodules out as well
+	LFS        bool           `yaml:"lfs"`        // fetch Git LFS files
+	Forge      map[string]any `yaml:"forge"`      // settings of the forge that hosts it
 	Source     plan.Source    `yaml:"-"`
 }
 
 // Credentials for Git, all by reference.
 type Credentials struct {
-	Username   string     `yaml:"username"`
-	Password   secret.Ref `yaml:"password"`
-	Token      secret.Ref `yaml:"token"`
-	SSHKey     secret.Ref `yaml:"sshKey"`
+	Username   string     `yaml:"username"`   // for HTTPS with a password
+	Password   secret.Ref `yaml:"password"`   // for HTTPS
+	Token      secret.Ref `yaml:"token"`      // for HTTPS in place of a password
+	SSHKey     secret.Ref `yaml:"sshKey"`     // private key for SSH
 	KnownHosts string     `yaml:"knownHosts"` // file
 	CA         string     `yaml:"ca"`         // PEM file
 }
@@ -121,8 +122,9 @@ type Credentials struct {
 type Signatures struct {
 	// Require is commits or tags.
 	Require string `yaml:"require" jsonschema:"required,enum=commits,enum=tags"`
-	// GPG and SSH are files with the public keys that count.
+	// GPG lists files with the public keys that count.
 	GPG []string `yaml:"gpg"`
+	// SSH lists files of allowed signers.
 	SSH []string `yaml:"ssh"`
 }
 
@@ -147,9 +149,9 @@ type Control struct {
 // Policy says what may happen in an environment, and when.
 type Policy struct {
 	Name    string           `yaml:"-"`
-	Guard   map[string]Limit `yaml:"guard"`
-	Approve []Approval       `yaml:"approve"`
-	Windows []Window         `yaml:"windows"`
+	Guard   map[string]Limit `yaml:"guard"`   // limits by kind of impact: create, update, replace, delete, disable; what is missing has its default
+	Approve []Approval       `yaml:"approve"` // rules of approval; the first that matches counts
+	Windows []Window         `yaml:"windows"` // when changes may be applied; none is always
 	// Drift is correct (default) or report.
 	Drift string `yaml:"drift" jsonschema:"default=correct,enum=correct,enum=report"`
 	// DriftInterval is the time between drift checks; default 5m.
@@ -157,7 +159,7 @@ type Policy struct {
 	// Flapping is how many corrections of one object within an hour are
 	// reported and held instead of being fought; default 5.
 	Flapping int         `yaml:"flapping" jsonschema:"default=5,minimum=1"`
-	Freeze   string      `yaml:"freeze"`
+	Freeze   string      `yaml:"freeze"` // holds every run that would write, with the reason given
 	Source   plan.Source `yaml:"-"`
 }
 
@@ -186,10 +188,10 @@ type Approval struct {
 // Environment is a runtime environment.
 type Environment struct {
 	Name    string  `yaml:"-"`
-	Driver  string  `yaml:"driver" jsonschema:"required"`
-	Policy  string  `yaml:"policy"`
-	Connect any     `yaml:"connect" strict:"late"` // decoded by the driver's type
-	Allow   []Grant `yaml:"allow"`
+	Driver  string  `yaml:"driver" jsonschema:"required"` // its kind
+	Policy  string  `yaml:"policy"`                       // by name; without one the defaults hold
+	Connect any     `yaml:"connect" strict:"late"`        // decoded by the driver's type
+	Allow   []Grant `yaml:"allow"`                        // which repositories may use which part of it
 	// Concurrency bounds runs at once in this environment; default 4.
 	Concurrency int `yaml:"concurrency" jsonschema:"default=4,minimum=1"`
 	// Retired environments are never written to.
@@ -201,9 +203,9 @@ type Environment struct {
 
 // Grant lets a repository use an environment, or a part of it.
 type Grant struct {
-	Repository string   `yaml:"repository" jsonschema:"required"`
-	Branch     string   `yaml:"branch"`             // default: the one that is followed
-	Paths      []string `yaml:"paths" strict:"one"` // globs; empty is all
+	Repository string   `yaml:"repository" jsonschema:"required"` // by name
+	Branch     string   `yaml:"branch"`                           // default: the one that is followed
+	Paths      []string `yaml:"paths" strict:"one"`               // globs; empty is all
 	// Scope narrows the grant inside the environment; decoded by the driver's type.
 	Scope driver.ScopeSpec `yaml:"scope" strict:"late"`
 }
