@@ -9,7 +9,8 @@ import (
 
 // Fingerprinter is a Session that can tell cheaply whether a scope may have
 // changed. Equal fingerprints mean "most likely the same", as far as
-// Info.Fingerprint says; "" means that the scope has none.
+// Info.Fingerprint says; "" means that the scope has none. The input has no
+// inventory, and often nothing prepared.
 type Fingerprinter interface {
 	Fingerprint(ctx context.Context, in Input) (map[plan.Scope]string, error)
 }
