@@ -87,6 +87,8 @@ type Status struct {
 	AppliedRef string `json:"appliedRef,omitempty"`
 	Good       string `json:"good,omitempty"` // commit last healthy
 	Digest     string `json:"digest,omitempty"`
+	// RestsOn says which approval or rule let the applied state in.
+	RestsOn string `json:"restsOn,omitempty"`
 	// PlanHash is the pending plan's, while held or out of sync.
 	PlanHash   string    `json:"planHash,omitempty"`
 	VerifiedAt time.Time `json:"verifiedAt,omitzero"`

@@ -1,0 +1,261 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path"
+	"time"
+
+	"trueup.dev/trueup/internal/config"
+	"trueup.dev/trueup/internal/plan"
+	"trueup.dev/trueup/internal/policy"
+	"trueup.dev/trueup/internal/store"
+)
+
+// policyRules is a policy with its rules compiled and its digest.
+type policyRules struct {
+	*policy.Rules
+	digest string
+}
+
+func compilePolicy(p *config.Policy) (*policyRules, error) {
+	r, err := policy.Compile(p.Approve)
+	if err != nil {
+		return nil, err
+	}
+	body, err := json.Marshal(struct {
+		Guard   map[string]config.Limit
+		Approve []config.Approval
+	}{p.Guard, p.Approve})
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(body)
+	return &policyRules{Rules: r, digest: hex.EncodeToString(sum[:])}, nil
+}
+
+// policyOf gives an environment's policy; without one the defaults hold.
+func (a *active) policyOf(env *config.Environment) (*config.Policy, *policyRules) {
+	if p, ok := a.Policies[env.Policy]; ok {
+		return p, a.rules[env.Policy]
+	}
+	p := config.DefaultPolicy()
+	r, err := compilePolicy(p)
+	if err != nil { // the default has no expressions that could fail
+		r = &policyRules{}
+	}
+	return p, r
+}
+
+// gates gathers the facts about the plan and decides.
+func (j *job) gates(ctx context.Context) error {
+	f, err := j.facts(ctx)
+	if err != nil {
+		return err
+	}
+	j.decision = Decide(f)
+	if j.decision.Proceed {
+		j.run.Approval = j.decision.RestsOn
+	}
+	return nil
+}
+
+func (j *job) facts(ctx context.Context) (Facts, error) {
+	f := Facts{Plan: j.plan, Person: j.person(), Outside: j.outside(), Repointed: j.repointed(),
+		Holds: Holds{PolicyFreeze: j.policy.Freeze, ConfigFreeze: j.cfg.Freeze, Suspend: j.res.Suspend, Retired: j.env.Retired},
+		Drift: Drift{DriftOnly: j.driftOnly(), ReportDrift: j.policy.Drift == "report", LetIn: j.status.RestsOn}}
+	var err error
+	if f.Hold, err = j.hold(ctx); err != nil {
+		return f, err
+	}
+	if f.Waiting, err = j.waiting(ctx); err != nil {
+		return f, err
+	}
+	if f.DriftOnly && j.plan.Writes() {
+		if f.Flapping, err = j.flapping(ctx); err != nil {
+			return f, err
+		}
+	}
+	f.Violations = policy.Guard(j.policy.Guard, j.plan)
+	given, err := j.e.store.Approvals(ctx, j.target.ID, j.digest, j.hash)
+	if err != nil {
+		return f, err
+	}
+	forced := f.Violations
+	if f.Repointed != "" {
+		forced = append(forced, policy.Violation{Text: f.Repointed})
+	}
+	if j.mode == plan.Destroy && j.plan.Writes() {
+		forced = append(forced, policy.Violation{Text: fmt.Sprintf("destroys all %d objects that the target owns", len(j.input.Inventory))})
+		f.Violations = forced
+	}
+	f.Approval, err = j.rules.Decide(j.plan, policy.Facts{Target: *j.res, Actor: string(j.run.Actor), Cause: j.run.Cause,
+		Now: j.input.Now}, given, forced)
+	if err != nil {
+		return f, err
+	}
+	f.InWindow, f.NextWindow = policy.InWindow(j.policy.Windows, j.input.Now)
+	return f, nil
+}
+
+// driftOnly tells that exactly these inputs were applied and verified before.
+func (j *job) driftOnly() bool {
+	return j.correction || j.mode == plan.Apply && j.status.Digest != "" && j.status.Digest == j.digest
+}
+
+// outside lists the changes that no grant covers.
+func (j *job) outside() []string {
+	var out []string
+	for i := range j.plan.Changes {
+		c := &j.plan.Changes[i]
+		keys := []plan.Key{c.Key}
+		if c.From != "" {
+			keys = append(keys, plan.Key{Scope: c.Scope, Address: c.From})
+		}
+		for _, k := range keys {
+			if !j.granted(k, c.Kind) {
+				out = append(out, k.String())
+			}
+		}
+	}
+	return out
+}
+
+func (j *job) granted(k plan.Key, kind string) bool {
+	for _, g := range j.grants {
+		if g.Scope == nil || g.Scope.Contains(k, kind) {
+			return true
+		}
+	}
+	return false
+}
+
+// repointed says that a scope is no longer what the inventory was written to.
+func (j *job) repointed() string {
+	realm := map[plan.Scope]string{}
+	for _, s := range j.plan.Scopes {
+		if s.Unknown == "" {
+			realm[s.Scope] = s.Realm
+		}
+	}
+	for k, o := range j.input.Inventory {
+		now, read := realm[k.Scope]
+		if read && o.Realm != "" && o.Realm != now {
+			return fmt.Sprintf("environment %s was %s and is now %s: was it repointed?", j.env.Name, o.Realm, now)
+		}
+	}
+	return ""
+}
+
+// hold finds the strongest suspension, freeze or restore over the target.
+func (j *job) hold(ctx context.Context) (*store.Hold, error) {
+	holds, err := j.e.store.Holds(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var best *store.Hold
+	rank := map[string]int{"restore": 4, "target": 3, "environment": 2, "repository": 2, "freeze": 1}
+	for i := range holds {
+		h := &holds[i]
+		covers := h.Kind == "restore" || h.Kind == "freeze" || h.Kind == "target" && h.Key == j.target.ID ||
+			h.Kind == "environment" && h.Key == j.target.Environment || h.Kind == "repository" && h.Key == j.target.Repository
+		if covers && (best == nil || rank[h.Kind] > rank[best.Kind]) {
+			best = h
+		}
+	}
+	return best, nil
+}
+
+// waiting lists the dependencies that are not in the state their own desired
+// record asks for.
+func (j *job) waiting(ctx context.Context) ([]string, error) {
+	if j.mode == plan.Destroy {
+		return nil, nil
+	}
+	var out []string
+	for _, id := range upstreams(j.res) {
+		up, err := j.e.store.Target(ctx, id)
+		if errors.Is(err, store.ErrNotFound) {
+			out = append(out, id+" (which is not there)")
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		work, err := j.e.store.Work(ctx, store.Reconcile, id)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return nil, err
+		}
+		pending := err == nil && work.Generation > work.Observed
+		if up.Status.Phase != store.Synced || pending {
+			out = append(out, fmt.Sprintf("%s (%s)", id, up.Status.Phase))
+		}
+	}
+	return out, nil
+}
+
+// flapping finds an object that was corrected again and again within the last
+// hour: somebody else writes it too.
+func (j *job) flapping(ctx context.Context) (string, error) {
+	limit := j.policy.Flapping
+	if limit <= 0 {
+		return "", nil
+	}
+	runs, _, err := j.e.store.Runs(ctx, store.RunFilter{Target: j.target.ID, Since: j.input.Now.Add(-time.Hour), Page: store.Page{Limit: 200}})
+	if err != nil {
+		return "", err
+	}
+	now := map[plan.Key]*plan.Change{}
+	for i := range j.plan.Changes {
+		if j.plan.Changes[i].Action.Writes() {
+			now[j.plan.Changes[i].Key] = &j.plan.Changes[i]
+		}
+	}
+	count := map[plan.Key]int{}
+	for _, r := range runs {
+		if r.Cause != "drift" || r.State != store.RunSucceeded {
+			continue
+		}
+		results, err := j.e.store.Results(ctx, r.ID)
+		if err != nil {
+			return "", err
+		}
+		for _, res := range results {
+			if c := now[res.Key]; c != nil && res.Outcome == plan.Applied {
+				if count[res.Key]++; count[res.Key] >= limit {
+					return fmt.Sprintf("%s was corrected %d times within the last hour and is %s again: another writer fights for it",
+						res.Key, count[res.Key], shortDoc(c.Before)), nil
+				}
+			}
+		}
+	}
+	return "", nil
+}
+
+// shortDoc shows a document in a sentence.
+func shortDoc(doc json.RawMessage) string {
+	if len(doc) == 0 {
+		return "absent"
+	}
+	if len(doc) > 120 {
+		return string(doc[:120]) + "…"
+	}
+	return string(doc)
+}
+
+// matchAny tells whether a name fits one of the globs; no globs fit all.
+func matchAny(globs []string, name string) bool {
+	if len(globs) == 0 {
+		return true
+	}
+	for _, g := range globs {
+		if ok, err := path.Match(g, name); err == nil && ok {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,310 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"trueup.dev/trueup/internal/config"
+	"trueup.dev/trueup/internal/plan"
+	"trueup.dev/trueup/internal/source"
+	"trueup.dev/trueup/internal/source/git"
+	"trueup.dev/trueup/internal/store"
+)
+
+// manifestName is the file in a repository that declares targets.
+const manifestName = "trueup.yaml"
+
+// maxManifest bounds a trueup.yaml in bytes.
+const maxManifest = 16 << 20
+
+// intake takes one commit of one repository in: which manifests changed, which
+// targets they declare, which targets the changed paths concern.
+type intake struct {
+	cfg    *active
+	conf   *config.Repository
+	mirror *git.Mirror
+	state  store.RepositoryState
+	rev    source.Revision
+	cause  string
+	actor  store.Actor
+
+	index    *repoIndex
+	snapshot *source.Snapshot
+	changed  []string
+	full     bool // everything is looked at anew
+	found
+}
+
+// found is what an intake comes to.
+type found struct {
+	invalid plan.Diagnostics
+	// frozen lists manifests that could not be read at this commit; their
+	// targets stay as they are.
+	frozen map[string]bool
+	put    map[string]*config.Resolved
+	orphan map[string]bool
+	due    map[string]bool
+}
+
+func (e *Engine) intake(ctx context.Context, in intake) error {
+	in.found = found{frozen: map[string]bool{}, put: map[string]*config.Resolved{}, orphan: map[string]bool{}, due: map[string]bool{}}
+	var err error
+	if in.index, err = e.loadIndex(ctx, in.conf.Name, in.state); err != nil {
+		return err
+	}
+	if in.snapshot, err = in.mirror.Snapshot(ctx, in.rev.Commit); err != nil {
+		return err
+	}
+	if err := in.diff(ctx); err != nil {
+		return err
+	}
+	manifests, err := in.changedManifests(ctx)
+	if err != nil {
+		return err
+	}
+	if err := in.resolve(e, manifests); err != nil {
+		return err
+	}
+	in.concern()
+	return e.takeIn(ctx, &in)
+}
+
+// diff finds the changed paths; with no commit to compare with, or under a
+// new configuration, everything counts as changed.
+func (in *intake) diff(ctx context.Context) error {
+	in.full = in.state.Head == "" || in.state.ConfigVer != in.cfg.version || len(in.state.Invalid) > 0
+	if in.state.Head == "" || in.state.Head == in.rev.Commit {
+		return nil
+	}
+	changed, err := in.mirror.Changed(ctx, in.state.Head, in.rev.Commit)
+	if err != nil {
+		in.full = true // the old commit is gone (a followed force push): compare everything
+		return nil
+	}
+	in.changed = changed
+	return nil
+}
+
+// changedManifests lists the trueup.yaml files to resolve anew.
+func (in *intake) changedManifests(ctx context.Context) (map[string]bool, error) {
+	out := map[string]bool{}
+	if in.full {
+		found, err := in.mirror.Find(ctx, in.rev.Commit, manifestName)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range found {
+			out[f.Path] = true
+		}
+		for m := range in.index.manifests {
+			out[m] = true
+		}
+		return out, nil
+	}
+	for _, p := range in.changed {
+		if path.Base(p) == manifestName {
+			out[p] = true
+		}
+	}
+	return out, in.changedDirs(ctx, out)
+}
+
+// changedDirs adds the manifests whose `each` globs see a directory that came
+// or went.
+func (in *intake) changedDirs(ctx context.Context, out map[string]bool) error {
+	bases := in.index.eachBases()
+	listed := map[string]map[string]bool{}
+	for _, p := range in.changed {
+		for base, eb := range bases {
+			dir, ok := childOf(base, p)
+			if !ok || out[eb.manifest] {
+				continue
+			}
+			now := listed[base]
+			if now == nil {
+				now = map[string]bool{}
+				entries, err := in.mirror.Entries(ctx, in.rev.Commit, base, false)
+				if err != nil && !isNotExist(err) {
+					return err
+				}
+				for _, en := range entries {
+					now[path.Base(en.Path)] = true
+				}
+				listed[base] = now
+			}
+			if now[dir] != eb.dirs[dir] {
+				out[eb.manifest] = true
+			}
+		}
+	}
+	return nil
+}
+
+// childOf gives the first path element of p below base.
+func childOf(base, p string) (string, bool) {
+	rest := p
+	if base != "." && base != "" {
+		var ok bool
+		if rest, ok = strings.CutPrefix(p, base+"/"); !ok {
+			return "", false
+		}
+	}
+	dir, _, isDir := strings.Cut(rest, "/")
+	return dir, isDir
+}
+
+// resolve reads the manifests at the new commit and compares their targets
+// with those known.
+func (in *intake) resolve(e *Engine, manifests map[string]bool) error {
+	var names []string
+	for m := range manifests {
+		names = append(names, m)
+	}
+	slices.Sort(names)
+	view := in.snapshot.View(".", []string{"**"})
+	rc := config.Context{Repository: in.conf.Name, Server: in.cfg.Server, Drivers: e.drivers, Tree: view, Branch: in.rev.Ref}
+	next := map[string]*config.Resolved{}
+	for _, name := range names {
+		body, err := view.ReadFile(name)
+		if isNotExist(err) {
+			continue // its targets leave Git
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		in.resolveOne(rc, name, body, next)
+	}
+	for _, name := range names {
+		for _, id := range in.index.manifests[name] {
+			if next[id] == nil && !in.frozen[name] {
+				in.orphan[id] = true
+			}
+		}
+	}
+	in.check(next)
+	return nil
+}
+
+func (in *intake) resolveOne(rc config.Context, name string, body []byte, next map[string]*config.Resolved) {
+	if len(body) > maxManifest {
+		in.invalid.Errorf(plan.Source{File: name}, "", "split it", "the file has %d bytes, the limit is %d", len(body), maxManifest)
+		in.frozen[name] = true
+		return
+	}
+	m, diags := config.ParseManifest(name, body)
+	var resolved []config.Resolved
+	if diags.Err() == nil {
+		var more plan.Diagnostics
+		resolved, more = config.Resolve(rc, name, m)
+		diags = append(diags, more...)
+	}
+	if diags.Err() != nil {
+		in.frozen[name] = true
+	}
+	in.invalid = append(in.invalid, diags...)
+	if in.frozen[name] {
+		return
+	}
+	for i := range resolved {
+		next[resolved[i].ID] = &resolved[i]
+	}
+}
+
+// check looks at the repository's targets as a whole and keeps those that are
+// new or different. A manifest with a target at fault stays as it was.
+func (in *intake) check(next map[string]*config.Resolved) {
+	if len(next) == 0 {
+		return
+	}
+	all := make([]config.Resolved, 0, len(in.index.targets)+len(next))
+	for id, r := range in.index.targets {
+		if next[id] == nil && !in.orphan[id] {
+			all = append(all, *r)
+		}
+	}
+	for _, r := range next {
+		all = append(all, *r)
+	}
+	slices.SortFunc(all, func(a, b config.Resolved) int { return strings.Compare(a.ID, b.ID) })
+	diags := config.Check(all)
+	in.invalid = append(in.invalid, diags...)
+	for _, d := range diags.Errors() {
+		in.frozen[d.File] = true
+	}
+	for id, r := range next {
+		if in.frozen[r.Manifest] {
+			delete(in.orphan, id)
+			continue
+		}
+		if old := in.index.targets[id]; old == nil || !sameConfig(old, r) {
+			in.put[id] = r
+			in.due[id] = true
+		}
+	}
+	for id := range in.orphan {
+		if r := in.index.targets[id]; r != nil && in.frozen[r.Manifest] {
+			delete(in.orphan, id)
+		}
+	}
+}
+
+func sameConfig(a, b *config.Resolved) bool {
+	x, y := *a, *b
+	x.Source, y.Source = plan.Source{}, plan.Source{}
+	ja, errA := json.Marshal(x)
+	jb, errB := json.Marshal(y)
+	return errA == nil && errB == nil && bytes.Equal(ja, jb)
+}
+
+// concern marks the targets that the changed paths touch as due.
+func (in *intake) concern() {
+	hit := map[string]bool{}
+	if in.full && in.state.Head != in.rev.Commit {
+		for id := range in.index.targets {
+			hit[id] = true
+		}
+	}
+	for _, p := range in.changed {
+		in.index.paths.find(p, hit)
+	}
+	for id := range hit {
+		r := in.index.targets[id]
+		if r == nil || in.orphan[id] || in.frozen[r.Manifest] {
+			continue
+		}
+		if in.put[id] == nil {
+			in.put[id] = r
+		}
+		in.due[id] = true
+	}
+}
+
+// eachBase is a directory whose sub directories become targets.
+type eachBase struct {
+	manifest string
+	dirs     map[string]bool
+}
+
+// eachBases lists, for targets made by `each: base/*`, the base directories
+// with the sub directories known.
+func (x *repoIndex) eachBases() map[string]eachBase {
+	out := map[string]eachBase{}
+	for _, r := range x.targets {
+		if r.EachBase == "" {
+			continue
+		}
+		eb, ok := out[r.EachBase]
+		if !ok {
+			eb = eachBase{manifest: r.Manifest, dirs: map[string]bool{}}
+			out[r.EachBase] = eb
+		}
+		eb.dirs[r.EachDir] = true
+	}
+	return out
+}

@@ -1,0 +1,262 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"trueup.dev/trueup/internal/driver"
+	"trueup.dev/trueup/internal/plan"
+	"trueup.dev/trueup/internal/store"
+)
+
+// reconcile answers one lease: it brings one target to its desired state, or
+// says what keeps it from doing so.
+func (e *Engine) reconcile(ctx context.Context, l store.Lease) store.Finish {
+	j := &job{e: e, cfg: e.cfg.Load(), lease: l, log: e.newRunLog()}
+	defer j.log.flush(ctx)
+	defer j.disconnect()
+	out, err := j.work(ctx)
+	return j.finish(ctx, out, err)
+}
+
+// outcome is how a pass ended when there was no error.
+type outcome int
+
+const (
+	gone      outcome = iota // the target needs no work any more
+	skipped                  // the fingerprint says that nothing changed
+	nothing                  // planned, and already as desired
+	held                     // a gate holds the plan
+	succeeded                // applied, verified, healthy
+	partial                  // some of it
+	unhealthy                // applied, but a health check failed
+)
+
+func (j *job) work(ctx context.Context) (outcome, error) {
+	if err := j.load(ctx); err != nil {
+		if errors.Is(err, errRemove) {
+			return gone, nil
+		}
+		return gone, err
+	}
+	if err := j.usePinned(ctx); err != nil {
+		return gone, err
+	}
+	return j.pass(ctx)
+}
+
+// pass takes the desired state from snapshot to environment.
+func (j *job) pass(ctx context.Context) (outcome, error) {
+	if err := j.phase(ctx, "fetch"); err != nil {
+		return gone, err
+	}
+	if j.mode != plan.Destroy { // a destroy works from the inventory alone
+		if err := j.openView(ctx); err != nil {
+			return gone, err
+		}
+	}
+	if err := j.computeDigest(ctx); err != nil {
+		return gone, err
+	}
+	planCtx, cancel := context.WithTimeout(ctx, j.limits().PlanTimeout)
+	defer cancel()
+	if j.unchanged(planCtx) {
+		return skipped, nil
+	}
+	if err := j.phase(ctx, "prepare"); err != nil {
+		return gone, err
+	}
+	if err := j.prepare(planCtx); err != nil {
+		return gone, fmt.Errorf("prepare: %w", err)
+	}
+	if err := j.makePlan(planCtx); err != nil {
+		return gone, fmt.Errorf("plan: %w", err)
+	}
+	if j.plan.Empty() {
+		return j.alreadyThere(ctx)
+	}
+	if err := j.phase(ctx, "gates"); err != nil {
+		return gone, err
+	}
+	if err := j.gates(ctx); err != nil {
+		return gone, fmt.Errorf("gates: %w", err)
+	}
+	if !j.decision.Proceed {
+		return held, j.holdRun(ctx)
+	}
+	return j.carryOut(ctx)
+}
+
+// alreadyThere ends a pass whose plan is empty.
+func (j *job) alreadyThere(ctx context.Context) (outcome, error) {
+	if unknown := j.plan.UnknownScopes(); len(unknown) > 0 {
+		return partial, nil
+	}
+	if err := j.takeOutputs(ctx, j.plan); err != nil {
+		return gone, err
+	}
+	if err := j.keep(ctx, "applied"); err != nil {
+		return gone, err
+	}
+	// A state that never was healthy does not become so by being read again.
+	if j.status.Good != j.desired.Commit {
+		if err := j.health(ctx); err != nil {
+			return unhealthy, err
+		}
+	}
+	return nothing, nil
+}
+
+// makePlan plans, names, masks and hashes.
+func (j *job) makePlan(ctx context.Context) error {
+	if err := j.phase(ctx, "plan"); err != nil {
+		return err
+	}
+	if err := j.connect(ctx); err != nil {
+		return err
+	}
+	j.fingerprintBefore(ctx)
+	p, err := j.session.Plan(ctx, j.input)
+	if err != nil {
+		j.dropSession(err)
+		return err
+	}
+	if j.plan, j.hash, err = j.seal(p); err != nil {
+		return err
+	}
+	if readsEmpty(p) {
+		return j.confirmEmpty(ctx)
+	}
+	j.fingerprintAfter(ctx)
+	return nil
+}
+
+// seal fills in what the engine knows and masks what must not be stored.
+func (j *job) seal(p *plan.Plan) (*plan.Plan, string, error) {
+	p.Target, p.Driver, p.Version, p.Digest, p.Mode = j.target.ID, j.env.Driver, j.drv.Info().Version, j.digest, j.mode
+	if err := p.Mask(func(v []byte) string { return " (" + j.e.keyed(v)[:8] + ")" }); err != nil {
+		return nil, "", err
+	}
+	hash, err := p.Hash()
+	return p, hash, err
+}
+
+func readsEmpty(p *plan.Plan) bool {
+	for i := range p.Scopes {
+		if p.Scopes[i].Empty {
+			return true
+		}
+	}
+	return false
+}
+
+// confirmEmpty reads once more before an environment that was never empty and
+// now reads empty is filled again. A read that differs is an error.
+func (j *job) confirmEmpty(ctx context.Context) error {
+	j.log.Logf("the environment reads empty though objects are owned there; reading once more")
+	again, err := j.session.Plan(ctx, j.input)
+	if err != nil {
+		return fmt.Errorf("confirming read: %w", err)
+	}
+	_, hash, err := j.seal(again)
+	if err != nil {
+		return err
+	}
+	if hash != j.hash {
+		return fmt.Errorf("the environment read empty, then not: nothing is changed: %w", driver.ErrUnreachable)
+	}
+	return nil
+}
+
+// dropSession closes connections that are of no more use.
+func (j *job) dropSession(err error) {
+	if errors.Is(err, driver.ErrUnreachable) {
+		j.e.sessions.forget(j.env)
+	}
+}
+
+// holdRun records a held plan, once per plan and gate, and meanwhile keeps the
+// last applied state in force.
+func (j *job) holdRun(ctx context.Context) error {
+	j.run.State, j.run.Gate, j.run.Error = store.RunHeld, string(j.decision.Gate), j.decision.Message
+	j.run.PlanHash, j.run.Digest, j.run.Summary = j.hash, j.digest, j.plan.Summary()
+	if j.status.PlanHash != j.hash || j.status.Gate != string(j.decision.Gate) || j.person() {
+		if err := j.record(ctx); err != nil {
+			return err
+		}
+		if err := j.e.store.PutPlan(ctx, j.lease.Fence, j.run.ID, j.hash, j.plan); err != nil {
+			return err
+		}
+		j.log.Logf("held by %s: %s", j.decision.Gate, j.decision.Message)
+	}
+	if j.lastStateStands() {
+		j.correct(ctx)
+	}
+	return nil
+}
+
+// lastStateStands tells whether the last applied state can and should be kept
+// up while a newer one is held.
+func (j *job) lastStateStands() bool {
+	if j.correction || j.mode != plan.Apply || j.policy.Drift == "report" || j.status.Applied == "" || j.status.Applied == j.desired.Commit {
+		return false
+	}
+	switch j.decision.Gate {
+	case GateApproval, GateGuard, GateRejected, GateWindow, GateDependency, GateScope:
+		return true
+	}
+	return false
+}
+
+// correct reconciles to the last applied state. Its trouble is its own: it is
+// logged and the held run stays what it is.
+func (j *job) correct(ctx context.Context) {
+	c := &job{e: j.e, cfg: j.cfg, lease: j.lease, log: j.e.newRunLog(), correction: true}
+	defer c.log.flush(ctx)
+	defer c.disconnect()
+	out, err := func() (outcome, error) {
+		if err := c.load(ctx); err != nil {
+			return gone, err
+		}
+		c.run.Cause, c.run.Class, c.run.Actor = "drift", store.ByClock, "system:drift"
+		kept, err := c.e.store.State(ctx, c.target.ID, j.status.Applied)
+		if err != nil {
+			return gone, err
+		}
+		c.desired = store.Desired{Commit: kept.Commit, Ref: j.status.AppliedRef, Source: "applied"}
+		c.run.Commit, c.run.Ref = c.desired.Commit, c.desired.Ref
+		if err := c.decode(kept.Config); err != nil {
+			return gone, err
+		}
+		if c.view, err = c.keptView(ctx, kept.Commit); err != nil {
+			return gone, err
+		}
+		if c.viewID, err = c.view.ID(ctx); err != nil {
+			return gone, err
+		}
+		return c.pass(ctx)
+	}()
+	if err != nil {
+		j.e.log.Warn("the last applied state could not be kept up", "target", c.lease.Key, "error", err)
+	}
+	if c.started {
+		c.endRun(ctx, out, err)
+	}
+}
+
+// usePinned takes the configuration of the pinned commit, not of the newest.
+func (j *job) usePinned(ctx context.Context) error {
+	if j.desired.Source != "pin" {
+		return nil
+	}
+	kept, err := j.e.store.State(ctx, j.target.ID, j.desired.Commit)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	j.target.Config = kept.Config
+	return j.decode(kept.Config)
+}
