@@ -17,6 +17,7 @@ type live struct {
 	realm string
 	sets  []RRset
 	index map[setKey]int32
+	data  chunk[string]
 	// missing marks a zone that the server does not have.
 	missing  bool
 	identity string // of the server, where a zone is missing
@@ -33,7 +34,7 @@ func (l *live) add(name string, r RRset, data string) {
 		return
 	}
 	l.index[k] = int32(len(l.sets))
-	r.Name, r.Data = name, []string{data}
+	r.Name, r.Data = name, l.data.one(data)
 	l.sets = append(l.sets, r)
 }
 
@@ -43,11 +44,14 @@ func (l *live) sort() {
 	}
 }
 
-func newLive() *live { return &live{index: map[setKey]int32{}} }
+// newLive makes room for a number of sets.
+func newLive(room int) *live {
+	return &live{index: make(map[setKey]int32, room), sets: make([]RRset, 0, room)}
+}
 
 // readZone transfers a zone (RFC 5936). A transfer that does not end with the
 // SOA that it began with is an error, never a smaller zone.
-func (c *client) readZone(ctx context.Context, zone, view string) (*live, error) {
+func (c *client) readZone(ctx context.Context, zone, view string, room int) (*live, error) {
 	n, err := c.dial(ctx)
 	if err != nil {
 		return nil, err
@@ -57,7 +61,7 @@ func (c *client) readZone(ctx context.Context, zone, view string) (*live, error)
 	if err != nil {
 		return nil, err
 	}
-	l, err := n.transfer(ctx, zone)
+	l, err := n.transfer(ctx, zone, room)
 	if err != nil {
 		return nil, fmt.Errorf("transfer of %s: %w", zone, err)
 	}
@@ -77,7 +81,7 @@ func realm(zone, view, mname, id string) string {
 	return s
 }
 
-func (n *conn) transfer(ctx context.Context, zone string) (*live, error) {
+func (n *conn) transfer(ctx context.Context, zone string, room int) (*live, error) {
 	id := uint16(rand.Uint32())
 	msg, err := newQuery(id, zone, mdns.TypeAXFR, mdns.ClassINET)
 	if err != nil {
@@ -87,7 +91,7 @@ func (n *conn) transfer(ctx context.Context, zone string) (*live, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := transfer{zone: zone, live: newLive()}
+	t := transfer{zone: zone, live: newLive(room)}
 	for !t.done {
 		a, err := n.next(ctx, id, v)
 		if err != nil {

@@ -13,8 +13,9 @@ import (
 
 // backend is a way to read and write zones.
 type backend interface {
-	// read gives a zone whole, or an error.
-	read(ctx context.Context, zone, view string) (*live, error)
+	// read gives a zone whole, or an error. room is about how many sets there
+	// will be.
+	read(ctx context.Context, zone, view string, room int) (*live, error)
 	// serial gives a zone's SOA and realm cheaply; ok is false where they say
 	// nothing about the zone's content.
 	serial(ctx context.Context, zone, view string) (soa RRset, realm string, ok bool, err error)
@@ -49,8 +50,8 @@ func newBackend(ctx context.Context, c *Connect, env driver.Environment) (backen
 // rfc2136 reads by transfer and writes by dynamic update.
 type rfc2136 struct{ client }
 
-func (b *rfc2136) read(ctx context.Context, zone, view string) (*live, error) {
-	return b.readZone(ctx, zone, view)
+func (b *rfc2136) read(ctx context.Context, zone, view string, room int) (*live, error) {
+	return b.readZone(ctx, zone, view, room)
 }
 
 func (b *rfc2136) serial(ctx context.Context, zone, view string) (RRset, string, bool, error) {

@@ -1,7 +1,6 @@
 package dns
 
 import (
-	"slices"
 	"strings"
 
 	mdns "github.com/miekg/dns"
@@ -33,7 +32,7 @@ func (st *desiredState) finish(in driver.Input, spec *Spec, diags *plan.Diagnost
 		}
 		z.keepSOA()
 		z.leaveOut(in, spec, diags)
-		managed += len(z.sets)
+		managed += z.managed
 	}
 	if managed == 0 && len(st.zones) > 0 && in.Mode != plan.Destroy && diags.Err() == nil {
 		diags.Errorf(plan.Source{File: in.Path}, "", "to remove everything on purpose, destroy the target", "it declares no record that is managed")
@@ -45,97 +44,113 @@ func (st *desiredState) finish(in driver.Input, spec *Spec, diags *plan.Diagnost
 
 // check finds what only the whole zone shows.
 func (z *zone) check(diags *plan.Diagnostics) {
-	types := make(map[string][]*desiredSet, len(z.sets))
+	cnames := map[string]*desiredSet{}
 	for i := range z.sets {
-		types[z.sets[i].Name] = append(types[z.sets[i].Name], &z.sets[i])
+		if s := &z.sets[i]; s.Type == mdns.TypeCNAME {
+			z.checkCNAME(s, diags)
+			cnames[s.Name] = s
+		}
 	}
 	for i := range z.sets {
 		s := &z.sets[i]
-		at := s.at[0].source()
-		switch {
-		case serverMade[s.Type]:
-			diags.Errorf(at, "", "remove it: the server makes these records", "%s records can't be managed", typeName(s.Type))
-		case s.Type == mdns.TypeSOA && s.Name != z.name:
-			diags.Errorf(at, "", "remove it, or set spec.zone", "a SOA of %s in the zone %s", s.Name, z.name)
-		case s.Type == mdns.TypeSOA && len(s.Data) > 1:
-			diags.Errorf(s.at[1].source(), "", "remove one of them", "a second SOA")
-		case s.Type == mdns.TypeCNAME:
-			z.checkCNAME(s, types[s.Name], diags)
-		case s.Type == mdns.TypeDNAME && len(s.Data) > 1:
-			diags.Errorf(s.at[1].source(), "", "remove one of them", "a second DNAME for %s", s.Name)
-		case s.Type == mdns.TypeDS && s.Name == z.name:
-			diags.Errorf(at, "", "the parent zone holds it", "a DS of the zone itself")
-		case s.Type == mdns.TypeDS && z.get(s.Name, mdns.TypeNS) == nil:
-			diags.Warnf(at, "", "add the NS records", "%s has DS records but no NS records", s.Name)
+		if c := cnames[s.Name]; c != nil && s != c && s.Name != z.name {
+			diags.Errorf(c.at[0].source(), "", "remove one of them", "a CNAME for %s beside its %s (%s)", s.Name, typeName(s.Type), s.at[0].source())
 		}
-		z.checkTargets(s, types, diags)
+		z.checkSet(s, diags)
+		z.checkTargets(s, diags)
 	}
 }
 
-func (z *zone) checkCNAME(s *desiredSet, beside []*desiredSet, diags *plan.Diagnostics) {
+func (z *zone) checkSet(s *desiredSet, diags *plan.Diagnostics) {
+	switch at := s.at[0].source(); {
+	case serverMade[s.Type]:
+		diags.Errorf(at, "", "remove it: the server makes these records", "%s records can't be managed", typeName(s.Type))
+	case s.Type == mdns.TypeSOA && s.Name != z.name:
+		diags.Errorf(at, "", "remove it, or set spec.zone", "a SOA of %s in the zone %s", s.Name, z.name)
+	case (s.Type == mdns.TypeSOA || s.Type == mdns.TypeDNAME) && len(s.at) > 1:
+		diags.Errorf(s.at[1].source(), "", "remove one of them", "a second %s for %s (%s)", typeName(s.Type), s.Name, at)
+	case s.Type == mdns.TypeDS && s.Name == z.name:
+		diags.Errorf(at, "", "the parent zone holds it", "a DS of the zone itself")
+	case s.Type == mdns.TypeDS && z.get(s.Name, mdns.TypeNS) == nil:
+		diags.Warnf(at, "", "add the NS records", "%s has DS records but no NS records", s.Name)
+	}
+}
+
+func (z *zone) checkCNAME(s *desiredSet, diags *plan.Diagnostics) {
 	if len(s.at) > 1 {
 		diags.Errorf(s.at[1].source(), "", "remove one of them", "a second CNAME for %s (%s)", s.Name, s.at[0].source())
 	}
 	if s.Name == z.name {
 		diags.Errorf(s.at[0].source(), "", "use A and AAAA records", "a CNAME at the zone's own name, beside its SOA and NS")
-		return
-	}
-	for _, o := range beside {
-		if o != s && o.Type != mdns.TypeRRSIG && o.Type != mdns.TypeNSEC {
-			diags.Errorf(s.at[0].source(), "", "remove one of them", "a CNAME for %s beside its %s (%s)", s.Name, typeName(o.Type), o.at[0].source())
-		}
 	}
 }
 
 // checkTargets warns of names inside the zone that nothing stands behind.
-func (z *zone) checkTargets(s *desiredSet, types map[string][]*desiredSet, diags *plan.Diagnostics) {
+func (z *zone) checkTargets(s *desiredSet, diags *plan.Diagnostics) {
 	if s.Type != mdns.TypeCNAME && s.Type != mdns.TypeNS && s.Type != mdns.TypeMX && s.Type != mdns.TypeSRV || len(s.Unknown) > 0 {
 		return
 	}
 	for i, data := range s.Data {
 		for _, target := range targets(s.Type, data) {
-			if target == "." || !inZone(target, z.name) || z.below(target, types) {
-				continue
-			}
-			sets := types[target]
-			if len(sets) == 0 {
-				sets = z.wildcard(target, types)
-			}
-			at, what := s.at[min(i, len(s.at)-1)].source(), typeName(s.Type)
-			switch {
-			case len(sets) == 0 && s.Type == mdns.TypeCNAME && target != z.name:
-				diags.Warnf(at, "", "", "the %s of %s points to %s, which does not exist in the zone", what, s.Name, target)
-			case s.Type != mdns.TypeCNAME && hasAny(sets, mdns.TypeCNAME):
-				diags.Warnf(at, "", "point it to a name with addresses", "the %s of %s points to %s, which is a CNAME", what, s.Name, target)
-			case s.Type != mdns.TypeCNAME && !hasAny(sets, mdns.TypeA, mdns.TypeAAAA):
-				diags.Warnf(at, "", "", "the %s of %s points to %s, which has no address in the zone", what, s.Name, target)
+			if target != "." && target != z.name && inZone(target, z.name) && !z.below(target) {
+				z.checkTarget(s, s.at[min(i, len(s.at)-1)].source(), target, diags)
 			}
 		}
 	}
 }
 
-func hasAny(sets []*desiredSet, types ...uint16) bool {
-	return slices.ContainsFunc(sets, func(s *desiredSet) bool { return slices.Contains(types, s.Type) })
+func (z *zone) checkTarget(s *desiredSet, at plan.Source, target string, diags *plan.Diagnostics) {
+	name := target
+	if !z.exists(name) {
+		name = z.wildcard(target)
+	}
+	what := typeName(s.Type)
+	switch alias := s.Type == mdns.TypeCNAME; {
+	case name == "":
+		diags.Warnf(at, "", "", "the %s of %s points to %s, which does not exist in the zone", what, s.Name, target)
+	case !alias && z.get(name, mdns.TypeCNAME) != nil:
+		diags.Warnf(at, "", "point it to a name with addresses", "the %s of %s points to %s, which is a CNAME", what, s.Name, target)
+	case !alias && z.get(name, mdns.TypeA) == nil && z.get(name, mdns.TypeAAAA) == nil:
+		diags.Warnf(at, "", "", "the %s of %s points to %s, which has no address in the zone", what, s.Name, target)
+	}
+}
+
+// exists tells whether the zone holds anything at a name.
+func (z *zone) exists(name string) bool {
+	if z.get(name, mdns.TypeA) != nil || z.get(name, mdns.TypeAAAA) != nil || z.get(name, mdns.TypeCNAME) != nil {
+		return true
+	}
+	if z.names == nil {
+		z.names = make(map[string]bool, len(z.sets))
+		for i := range z.sets {
+			z.names[z.sets[i].Name] = true
+		}
+	}
+	return z.names[name]
 }
 
 // below tells whether a name lies in a child zone or under a DNAME, where this
 // zone does not speak for it.
-func (z *zone) below(name string, types map[string][]*desiredSet) bool {
+func (z *zone) below(name string) bool {
 	for n := parent(name); n != "" && n != z.name && inZone(n, z.name); n = parent(n) {
-		if hasAny(types[n], mdns.TypeNS, mdns.TypeDNAME) {
+		if z.get(n, mdns.TypeNS) != nil || z.get(n, mdns.TypeDNAME) != nil {
 			return true
 		}
 	}
 	return false
 }
 
-func (z *zone) wildcard(name string, types map[string][]*desiredSet) []*desiredSet {
+// wildcard gives the wildcard that answers for a name, or "".
+func (z *zone) wildcard(name string) string {
 	for n := parent(name); n != "" && inZone(n, z.name); n = parent(n) {
-		if sets := types["*."+n]; len(sets) > 0 {
-			return sets
+		if w := "*." + n; z.exists(w) {
+			return w
+		}
+		if z.exists(n) {
+			return "" // RFC 4592: the closest encloser has no wildcard
 		}
 	}
-	return nil
+	return ""
 }
 
 func parent(name string) string {
@@ -164,23 +179,28 @@ func (z *zone) keepSOA() {
 // leaveOut takes SOA and apex NS out unless they are asked for, and refuses
 // what is outside the target's scope.
 func (z *zone) leaveOut(in driver.Input, spec *Spec, diags *plan.Diagnostics) {
-	kept := z.sets[:0]
-	for _, s := range z.sets {
+	z.names = nil
+	scope := z.scope()
+	for i := range z.sets {
+		s := &z.sets[i]
 		switch {
 		case s.Type == mdns.TypeSOA && !spec.ManageSOA, s.Type == mdns.TypeNS && s.Name == z.name && !spec.ManageApexNS:
+			s.skip = true
 			continue
 		case len(spec.Ignore) > 0 && matchAny(spec.Ignore, s.Name, z.name):
 			diags.Errorf(s.at[0].source(), "", "remove it here or in spec.ignore", "%s is declared and ignored at once (ignore: %s)", s.Name, strings.Join(spec.Ignore, ", "))
-			continue
-		case in.Scope != nil && !in.Scope.Contains(plan.Key{Scope: z.scope(), Address: s.address()}, kindSet):
+		case outside(in, plan.Key{Scope: scope}, &s.RRset):
 			diags.Errorf(s.at[0].source(), "", "remove it, or widen the target's scope", "%s is outside the target's scope", s.address())
-			continue
 		}
-		kept = append(kept, s)
+		z.managed++
 	}
-	z.sets = kept
-	clear(z.index)
-	for i := range z.sets {
-		z.index[setKey{z.sets[i].Name, z.sets[i].Type}] = int32(i)
+}
+
+// outside tells whether a set lies outside the target's scope.
+func outside(in driver.Input, k plan.Key, r *RRset) bool {
+	if s, ok := in.Scope.(*Scope); in.Scope == nil || ok && s.empty() {
+		return false
 	}
+	k.Address = r.address()
+	return !in.Scope.Contains(k, kindSet)
 }

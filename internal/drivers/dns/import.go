@@ -38,7 +38,7 @@ func (s *session) Import(ctx context.Context, in driver.Input, what []string) (d
 		if err := s.allowed(zone); err != nil {
 			return out, err
 		}
-		l, err := s.backend.read(ctx, zone, s.connect.View)
+		l, err := s.backend.read(ctx, zone, s.connect.View, 0)
 		if err != nil {
 			return out, err
 		}

@@ -43,7 +43,7 @@ func newPowerDNS(ctx context.Context, c *Connect, env driver.Environment) (backe
 // Close gives idle connections back.
 func (b *pdnsAPI) Close() error { b.Client.Close(); return nil }
 
-func (b *pdnsAPI) read(ctx context.Context, zone, view string) (*live, error) {
+func (b *pdnsAPI) read(ctx context.Context, zone, view string, _ int) (*live, error) {
 	id, err := b.Identity(ctx)
 	if err != nil {
 		return nil, err
@@ -55,7 +55,7 @@ func (b *pdnsAPI) read(ctx context.Context, zone, view string) (*live, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := newLive()
+	l := newLive(len(got.RRsets))
 	for i := range got.RRsets {
 		if err := l.addPDNS(zone, &got.RRsets[i]); err != nil {
 			return nil, fmt.Errorf("zone %s: %w", zone, err)
@@ -189,7 +189,7 @@ func (b *pdnsAPI) createZone(ctx context.Context, zone string, sets []RRset) err
 }
 
 func (b *pdnsAPI) removeZone(ctx context.Context, zone string) error {
-	l, err := b.read(ctx, zone, "")
+	l, err := b.read(ctx, zone, "", 0)
 	if err != nil || l.missing {
 		return err
 	}

@@ -110,7 +110,7 @@ func parseZone(in driver.Input, spec *Spec, file string, many bool, st *desiredS
 	if err != nil {
 		return nil, err
 	}
-	z := newZone(name, spec.View, file)
+	z := newZone(name, spec.View, file, strings.Count(text, "\n"))
 	if format == "octodns" {
 		return z, parseOctoDNS(z, text, vals.markers(), diags)
 	}
@@ -199,6 +199,9 @@ func (st *desiredState) desired() []driver.Desired {
 		scope := z.scope()
 		for i := range z.sets {
 			s := &z.sets[i]
+			if s.skip {
+				continue
+			}
 			out = append(out, driver.Desired{Key: plan.Key{Scope: scope, Address: s.address()}, Kind: kindSet, Source: s.at[0].source()})
 		}
 	}

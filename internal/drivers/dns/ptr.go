@@ -59,7 +59,7 @@ func (st *desiredState) reverseZone(name string, spec *Spec) *zone {
 			return z
 		}
 	}
-	z := newZone(name, spec.View, "")
+	z := newZone(name, spec.View, "", 0)
 	z.reverse = true
 	st.zones = append(st.zones, z)
 	return z

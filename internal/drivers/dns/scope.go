@@ -22,7 +22,7 @@ type Scope struct {
 
 // Contains tells whether an RRset lies inside.
 func (s *Scope) Contains(k plan.Key, kind string) bool {
-	if s == nil || len(s.Names) == 0 && len(s.Types) == 0 && len(s.Except) == 0 {
+	if s.empty() {
 		return true
 	}
 	zone, _, _ := strings.Cut(string(k.Scope), "/")
@@ -34,6 +34,10 @@ func (s *Scope) Contains(k plan.Key, kind string) bool {
 		return false
 	}
 	return (len(s.Names) == 0 || matchAny(s.Names, name, zone)) && !matchAny(s.Except, name, zone)
+}
+
+func (s *Scope) empty() bool {
+	return s == nil || len(s.Names) == 0 && len(s.Types) == 0 && len(s.Except) == 0
 }
 
 // Validate reports globs and types that can't match anything.

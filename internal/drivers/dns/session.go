@@ -38,10 +38,14 @@ type artefact struct {
 
 // Plan compares the files with the server's zones.
 func (s *session) Plan(ctx context.Context, in driver.Input) (*plan.Plan, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ahead := s.startReading(ctx, in)
 	set, prep, err := s.newSet(ctx, in)
 	if err != nil {
 		return nil, err
 	}
+	set.ahead = ahead
 	p, err := setplan.Plan(ctx, in, set)
 	if err != nil {
 		return nil, err
@@ -173,21 +177,79 @@ func (s *session) Fingerprint(ctx context.Context, in driver.Input) (map[plan.Sc
 	return out, nil
 }
 
-// zonesOf finds the target's zones without parsing its files where that can
-// be avoided.
+// zonesOf finds the target's zones without parsing its files, or going over
+// what it owns, where that can be avoided.
 func (s *session) zonesOf(ctx context.Context, in driver.Input) ([]zoneRef, error) {
 	spec, err := specOf(in)
 	if err != nil {
 		return nil, err
 	}
-	set := &zoneSet{session: s, spec: spec}
-	set.addOwned(in)
-	if len(set.zones) > 0 {
-		return set.zones, nil
+	if ref, ok := s.knownZone(spec); ok && spec.PTR == nil {
+		return []zoneRef{ref}, nil
 	}
-	set, _, err = s.newSet(ctx, in)
+	set, _, err := s.newSet(ctx, in)
 	if err != nil {
 		return nil, err
 	}
 	return set.zones, nil
+}
+
+// knownZone gives the target's zone where spec or connect names it.
+func (s *session) knownZone(spec *Spec) (zoneRef, bool) {
+	name := s.onlyZone()
+	if spec.Zone != "" {
+		canonical, err := canonicalName(spec.Zone, ".")
+		if err != nil || s.allowed(canonical) != nil {
+			return zoneRef{}, false
+		}
+		name = canonical
+	}
+	view := spec.View
+	if view == "" {
+		view = s.connect.View
+	}
+	return zoneRef{name: name, view: view}, name != ""
+}
+
+// ahead is a zone that is being read while the files are parsed.
+type ahead struct {
+	ref  zoneRef
+	done chan struct{}
+	live *live
+	err  error
+}
+
+// startReading begins to read the zone, where it is known before the files
+// are.
+func (s *session) startReading(ctx context.Context, in driver.Input) *ahead {
+	spec, err := specOf(in)
+	if err != nil {
+		return nil
+	}
+	ref, ok := s.knownZone(spec)
+	if !ok {
+		return nil
+	}
+	a := &ahead{ref: ref, done: make(chan struct{})}
+	go func() {
+		defer close(a.done)
+		a.live, a.err = s.backend.read(ctx, ref.name, ref.view, len(in.Inventory)+16)
+	}()
+	return a
+}
+
+// readAhead gives a zone: the one that is being read already, or a new
+// reading.
+func (z *zoneSet) readAhead(ctx context.Context, in driver.Input, ref zoneRef) (*live, error) {
+	a := z.ahead
+	if a == nil || a.ref.name != ref.name || a.ref.view != ref.view {
+		return z.backend.read(ctx, ref.name, ref.view, len(in.Inventory)+16)
+	}
+	z.ahead = nil // the next reading is a new one
+	select {
+	case <-a.done:
+		return a.live, a.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }

@@ -27,11 +27,11 @@ type zoneRef struct {
 // zoneSet is the set of RRsets of one plan or apply.
 type zoneSet struct {
 	*session
-	spec     *Spec
-	state    *desiredState
-	zones    []zoneRef
-	live     map[plan.Scope]*live
-	observed map[plan.Key]*item
+	spec  *Spec
+	state *desiredState
+	zones []zoneRef
+	live  map[plan.Scope]*live
+	ahead *ahead
 	// applying is the plan that is being carried out, nil while planning.
 	applying *plan.Plan
 }
@@ -67,21 +67,22 @@ func (z *zoneSet) Desired(context.Context, driver.Input) ([]item, error) {
 			out = append(out, zoneItem(scope, zo.name, plan.Source{File: zo.file}))
 		}
 		for i := range zo.sets {
-			s := &zo.sets[i]
-			out = append(out, newItem(scope, s.RRset, s.at[0].source()))
+			if s := &zo.sets[i]; !s.skip {
+				out = append(out, newItem(scope, &s.RRset, s.at[0].source()))
+			}
 		}
 	}
 	return out, nil
 }
 
-func newItem(scope plan.Scope, r RRset, at plan.Source) item {
+func newItem(scope plan.Scope, r *RRset, at plan.Source) item {
 	return item{Key: plan.Key{Scope: scope, Address: r.address()}, Kind: kindSet, Hash: r.hash(), Class: class,
-		Weight: max(len(r.Data), 1), Source: at, Value: r}
+		Weight: max(len(r.Data), 1), Source: at, Value: *r}
 }
 
 // zoneItem stands for the zone itself, where the target makes it.
 func zoneItem(scope plan.Scope, zone string, at plan.Source) item {
-	it := newItem(scope, RRset{Name: zone}, at)
+	it := newItem(scope, &RRset{Name: zone}, at)
 	it.Kind, it.Class, it.Hash = kindZone, kindZone, kindZone
 	return it
 }
@@ -97,7 +98,7 @@ func (z *zoneSet) Observed(ctx context.Context, in driver.Input, _ []plan.Key) (
 			out = append(out, s)
 			continue
 		}
-		l, err := z.backend.read(ctx, ref.name, ref.view)
+		l, err := z.readAhead(ctx, in, ref)
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
@@ -122,38 +123,34 @@ func (z *zoneSet) Observed(ctx context.Context, in driver.Input, _ []plan.Key) (
 
 // scopeOf sorts out what can be the target's from what never can.
 func (z *zoneSet) scopeOf(in driver.Input, ref zoneRef, name plan.Scope, l *live) setplan.Scope[RRset] {
-	s := setplan.Scope[RRset]{Name: name, Realm: l.realm, Items: make([]item, 0, len(l.sets)+1),
+	s := setplan.Scope[RRset]{Name: name, Realm: l.realm, Items: make([]item, 0, len(l.sets)+2),
 		Exclusive: z.spec.Ownership == OwnZone && !ref.reverse}
 	if z.spec.CreateZone && !ref.reverse && !l.missing {
 		s.Items = append(s.Items, zoneItem(name, ref.name, plan.Source{}))
 	}
-	add := func(r *RRset) {
-		it := newItem(name, *r, plan.Source{})
-		if z.unmanaged(in, ref.name, &it) {
-			s.Unmanaged++
-			return
-		}
-		s.Items = append(s.Items, it)
-	}
+	all := l.sets
 	if l.soa.Name != "" {
-		add(&l.soa)
+		all = append(all, l.soa)
 	}
-	for i := range l.sets {
-		add(&l.sets[i])
+	for i := range all {
+		if z.unmanaged(in, ref.name, name, &all[i]) {
+			s.Unmanaged++
+			continue
+		}
+		s.Items = append(s.Items, newItem(name, &all[i], plan.Source{}))
 	}
 	return s
 }
 
 // unmanaged tells what is never touched: what servers make, the SOA and apex
 // NS unless asked for, ignored names and those outside the target's scope.
-func (z *zoneSet) unmanaged(in driver.Input, zone string, it *item) bool {
-	r := &it.Value
+func (z *zoneSet) unmanaged(in driver.Input, zone string, scope plan.Scope, r *RRset) bool {
 	switch {
 	case serverMade[r.Type], r.Type == typeALIAS, r.Type == typeLUA, r.Type == typeOther,
 		r.Type == mdns.TypeSOA && !z.spec.ManageSOA,
 		r.Type == mdns.TypeNS && r.Name == zone && !z.spec.ManageApexNS,
 		len(z.spec.Ignore) > 0 && matchAny(z.spec.Ignore, r.Name, zone),
-		in.Scope != nil && !in.Scope.Contains(it.Key, kindSet):
+		outside(in, plan.Key{Scope: scope}, r):
 		return true
 	}
 	return false
@@ -187,7 +184,7 @@ func (z *zoneSet) fromPlan(ctx context.Context, ref zoneRef, name plan.Scope) (s
 		if r.Type == mdns.TypeSOA {
 			r = soa
 		}
-		it := newItem(name, r, plan.Source{})
+		it := newItem(name, &r, plan.Source{})
 		if it.Key != c.Key {
 			return s, false
 		}
@@ -318,7 +315,7 @@ func sized(st *step, c *plan.Change) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.Key, err)
 		}
-		it := newItem(c.Scope, r, plan.Source{})
+		it := newItem(c.Scope, &r, plan.Source{})
 		*side.to = &it
 	}
 	if st.Old == nil && st.New == nil {

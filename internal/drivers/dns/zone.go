@@ -17,6 +17,7 @@ type desiredSet struct {
 	RRset
 	at   []place
 	made bool // a PTR made from an address
+	skip bool // SOA and apex NS that are not managed
 }
 
 type setKey struct {
@@ -30,17 +31,23 @@ type zone struct {
 	view  string
 	sets  []desiredSet
 	index map[setKey]int32
+	// managed counts the sets that are not skipped.
+	managed int
 	// reverse marks a zone that holds PTR records made from forward zones
 	// alone; it is never owned as a whole.
 	reverse bool
 	// file is the zone's own file.
 	file string
 	// start is the file's SOA and NS, for a zone that is still to be made.
-	start []RRset
+	start  []RRset
+	names  map[string]bool // while checking, where it is needed
+	places chunk[place]
+	data   chunk[string]
 }
 
-func newZone(name, view, file string) *zone {
-	return &zone{name: name, view: view, file: file, index: map[setKey]int32{}}
+// newZone makes a zone with room for a number of sets.
+func newZone(name, view, file string, room int) *zone {
+	return &zone{name: name, view: view, file: file, index: make(map[setKey]int32, room), sets: make([]desiredSet, 0, room)}
 }
 
 // scope is "example.com." or "example.com./view".
@@ -93,13 +100,21 @@ func (z *zone) add(rec record, diags *plan.Diagnostics) {
 			return
 		}
 	}
-	s.at = append(s.at, rec.at)
+	if s.at == nil {
+		s.at = z.places.one(rec.at)
+	} else {
+		s.at = append(s.at, rec.at)
+	}
 	s.Unknown = append(s.Unknown, rec.unknown...)
 	if len(s.Unknown) > 0 {
 		s.Data = nil // a set is known as a whole or not at all
 		return
 	}
-	s.Data = append(s.Data, rec.data)
+	if s.Data == nil {
+		s.Data = z.data.one(rec.data)
+	} else {
+		s.Data = append(s.Data, rec.data)
+	}
 }
 
 // record is one parsed record on its way into a zone.
@@ -110,4 +125,17 @@ type record struct {
 	data    string
 	at      place
 	unknown []string
+}
+
+// chunk cuts slices of one element out of larger ones: nearly all RRsets have
+// one record, and a zone has many.
+type chunk[T any] struct{ room []T }
+
+func (c *chunk[T]) one(v T) []T {
+	if len(c.room) == cap(c.room) {
+		c.room = make([]T, 0, 512)
+	}
+	c.room = append(c.room, v)
+	n := len(c.room)
+	return c.room[n-1 : n : n]
 }

@@ -34,10 +34,12 @@ type zoneFile struct {
 type state struct {
 	origin string
 	owner  string
-	ttl    int64 // $TTL, -1 for none
-	last   int64 // the last TTL that was written out, -1 for none
-	file   string
-	depth  int
+	// ownerText is how the owner was written, under the same origin.
+	ownerText string
+	ttl       int64 // $TTL, -1 for none
+	last      int64 // the last TTL that was written out, -1 for none
+	file      string
+	depth     int
 }
 
 // parse reads a file and all that it includes.
@@ -75,12 +77,14 @@ func (f *zoneFile) entry(st *state, e entry) error {
 	}
 	tokens := e.tokens
 	if !e.blank {
-		owner, err := f.name(tokens[0].text, st.origin)
-		if err != nil {
-			st.owner = ""
-			return err
+		if text := tokens[0].text; text != st.ownerText || text == "" {
+			owner, err := f.name(text, st.origin)
+			if err != nil {
+				st.owner, st.ownerText = "", ""
+				return err
+			}
+			st.owner, st.ownerText = owner, text
 		}
-		st.owner = owner
 		tokens = tokens[1:]
 	}
 	if st.owner == "" {
@@ -163,7 +167,7 @@ func (f *zoneFile) directive(st *state, e entry) error {
 		}
 		origin, err := f.name(args[0].text, st.origin)
 		if err == nil {
-			st.origin = origin
+			st.origin, st.ownerText = origin, ""
 		}
 		return err
 	case "$TTL":
@@ -208,7 +212,7 @@ func (f *zoneFile) include(st *state, args []token) error {
 		if err != nil {
 			return err
 		}
-		sub.origin = origin
+		sub.origin, sub.ownerText = origin, ""
 	}
 	if err := f.file(&sub); err != nil {
 		return fmt.Errorf("$INCLUDE %s: %w", name, err)
