@@ -20,11 +20,14 @@ func (e *entry) in(name string, n int) (Resolved, bool) {
 		at = fmt.Sprintf("environments[%d]", n)
 	}
 	env := e.Server.Environments[name]
+	if env == nil && e.Alone {
+		env = &Environment{Name: name}
+	}
 	if env == nil {
 		e.fail(at, strict.Mend(name, e.Server.granted(e.Repository)), "there is no environment %q", name)
 		return Resolved{}, false
 	}
-	if e.path != "" {
+	if e.path != "" && !e.Alone {
 		if _, err := GrantsFor(e.Server, e.Repository, e.Branch, name, e.path); err != nil {
 			e.fail(at, "the operator grants it under environments."+name+".allow", "%s", err)
 			return Resolved{}, false
@@ -43,7 +46,7 @@ func (e *entry) in(name string, n int) (Resolved, bool) {
 		}
 	}
 	e.identify(&r, n)
-	return r, e.parts(&r, env)
+	return r, e.Alone || e.parts(&r, env)
 }
 
 // identify gives the target its id and those it had before.
