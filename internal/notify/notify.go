@@ -78,8 +78,8 @@ func New(routes []config.Notify, secrets secret.Resolvers) *Router {
 
 // identity names a route: its place in server.yaml, the kind of its address
 // and a short hash of what it says, without the address where that is secret.
-// A delivery that waited while the configuration changed finds its route, or
-// none, but never another one.
+// A delivery that waited while the configuration changed finds its route,
+// also with a new token, or none when the route says something else now.
 func identity(i int, n config.Notify) string {
 	to := label(n.To)
 	if strings.Contains(string(n.To), "://") {

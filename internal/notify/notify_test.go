@@ -72,6 +72,15 @@ func TestRouteChanged(t *testing.T) {
 	}
 }
 
+// Nothing in a route's name comes from a secret address, not even its hash.
+func TestIdentityWithoutSecret(t *testing.T) {
+	a := identity(0, config.Notify{On: []string{Held}, To: "slack://xoxb:one@C123"})
+	b := identity(0, config.Notify{On: []string{Held}, To: "slack://xoxb:two@C123"})
+	if c := identity(0, config.Notify{On: []string{Failed}, To: "slack://xoxb:one@C123"}); a != b || a == c {
+		t.Errorf("%s %s %s", a, b, c)
+	}
+}
+
 func TestGlob(t *testing.T) {
 	for _, c := range []struct {
 		glob, s string

@@ -3,6 +3,8 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -168,6 +170,7 @@ func TestWhoCounts(t *testing.T) {
 		"the same person twice": {rule: sre, given: []store.Approval{approve("user:bob", 1, "sre"), approve("user:bob", 2, "sre")}, have: []string{"user:bob"}},
 		"another team":          {rule: sre, given: []store.Approval{approve("user:eve", 1, "dev")}},
 		"a user named as team":  {rule: sre, given: []store.Approval{approve("team:sre", 1)}},
+		"a team named as user":  {rule: config.Approval{By: []string{"user:sre"}}, given: []store.Approval{approve("user:bob", 1, "sre")}},
 		"the machine":           {rule: config.Approval{}, given: []store.Approval{approve("system:poll", 1), approve("webhook:infra", 1), approve("", 1)}},
 		"anybody":               {rule: config.Approval{}, given: []store.Approval{approve("cli:root@host", 1)}, have: []string{"cli:root@host"}},
 		"the author":            {rule: config.Approval{}, given: []store.Approval{approve("user:alice", 1)}, have: []string{"user:alice"}},
@@ -236,5 +239,20 @@ func TestWhichRule(t *testing.T) {
 	// An approval that nobody asked for is still shown: it may be needed elsewhere.
 	if d, _ := compile(t).Decide(mixed(), facts(), []store.Approval{approve("user:bob", 1)}, nil); len(d.Have) != 1 {
 		t.Errorf("%+v", d)
+	}
+}
+
+// The expressions in the documentation are ones that load.
+func TestDocumentedRules(t *testing.T) {
+	page, err := os.ReadFile("../../docs/policies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`when: "([^"]+)"`).FindAllSubmatch(page, -1)
+	if len(found) < 3 {
+		t.Fatalf("found %d rules", len(found))
+	}
+	for _, m := range found {
+		compile(t, config.Approval{When: string(m[1])})
 	}
 }
