@@ -138,6 +138,8 @@ func benchPlan(dir string, n, runs int, profile string) error {
 	figure(name+"dig_wall", ms(walls(dig)), "ms", "")
 	figure(name+"wall", ms(walls(plan)), "ms", "")
 	figure(name+"wall_ratio", float64(walls(plan))/float64(walls(dig)), "x", aim)
+	figure(name+"dig_cpu", ms(cpus(dig)), "ms", "")
+	figure(name+"cpu", ms(cpus(plan)), "ms", "")
 	figure(name+"cpu_ratio", float64(cpus(plan))/float64(cpus(dig)), "x", "")
 	figure(name+"rss", float64(median(rss))/1e6, "MB", map[bool]string{true: "300"}[n == 100_000])
 	figure(fmt.Sprintf("dns_fingerprint_%d_wall", n), ms(walls(print)), "ms", "")

@@ -80,7 +80,12 @@ func split[T any](inventory driver.Inventory, desired []Item[T]) (map[plan.Scope
 	of := func(s plan.Scope) *part[T] {
 		p := parts[s]
 		if p == nil {
-			p = &part[T]{want: map[plan.Address]*Item[T]{}}
+			// Most targets have one scope: the first gets room for everything.
+			room, owned := 0, 0
+			if len(parts) == 0 {
+				room, owned = len(desired), len(inventory)
+			}
+			p = &part[T]{want: make(map[plan.Address]*Item[T], room), owned: make([]plan.Key, 0, owned)}
 			parts[s] = p
 		}
 		return p

@@ -101,8 +101,9 @@ func (b *rfc2136) write(ctx context.Context, zone string, steps []step) []error 
 			if err != nil {
 				return all(steps, err)
 			}
-			raised := *st.New
-			raised.Value.Serial = soa.Serial + 1
+			raised, set := *st.New, *st.New.Value
+			set.Serial = soa.Serial + 1
+			raised.Value = &set
 			st.New = &raised
 		}
 	}

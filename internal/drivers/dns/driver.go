@@ -41,7 +41,11 @@ func (dnsDriver) Info() driver.Info {
 
 // Prepare reads the snapshot alone.
 func (dnsDriver) Prepare(ctx context.Context, in driver.Input) (*driver.Prepared, error) {
-	return prepare(ctx, in, "")
+	prep, err := prepare(ctx, in, "")
+	if err == nil {
+		prep.Desired = prep.State.(*desiredState).desired()
+	}
+	return prep, err
 }
 
 // Open makes a session. The server is first spoken to when there is something

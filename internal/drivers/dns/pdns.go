@@ -153,9 +153,9 @@ func patch(steps []step) []powerdns.RRset {
 	}
 	for i := range steps {
 		if s := &steps[i]; s.New != nil {
-			set := apiSet(&s.New.Value)
+			set := apiSet(s.New.Value)
 			if s.New.Value.Type == mdns.TypeSOA && s.Old != nil {
-				soa := s.New.Value
+				soa := *s.New.Value
 				soa.Data = []string{withSerial(soa.Data[0], s.Old.Value.Serial+1)}
 				set = apiSet(&soa)
 			}

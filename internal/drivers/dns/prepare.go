@@ -56,7 +56,6 @@ func prepare(ctx context.Context, in driver.Input, fallback string) (*driver.Pre
 	prep.Values = vals.used()
 	st.finish(in, spec, &prep.Diagnostics)
 	prep.State = st
-	prep.Desired = st.desired()
 	return prep, nil
 }
 

@@ -81,6 +81,9 @@ func appendCommon(buf []byte, typ uint16, tokens []token, origin string) ([]byte
 		want = 2
 	case mdns.TypeSRV:
 		want = 4
+	case mdns.TypeTXT:
+		out, ok := appendText(buf, tokens)
+		return out, ok, nil
 	default:
 		return buf, false, nil
 	}
@@ -99,6 +102,21 @@ func appendCommon(buf []byte, typ uint16, tokens []token, origin string) ([]byte
 	}
 	out, err := appendName(buf, tokens[want-1].text, origin)
 	return out, true, err
+}
+
+// appendText appends character-strings that need no unescaping.
+func appendText(buf []byte, tokens []token) ([]byte, bool) {
+	for _, t := range tokens {
+		text := t.text
+		if n := len(text); n >= 2 && text[0] == '"' {
+			text = text[1 : n-1]
+		}
+		if len(text) > 255 || strings.IndexByte(text, '\\') >= 0 {
+			return buf, false
+		}
+		buf = append(append(buf, byte(len(text))), text...)
+	}
+	return buf, true
 }
 
 func appendAddr(buf []byte, typ uint16, tokens []token) ([]byte, error) {

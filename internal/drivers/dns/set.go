@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,7 +17,7 @@ import (
 	"trueup.dev/trueup/internal/plan"
 )
 
-type item = setplan.Item[RRset]
+type item = setplan.Item[*RRset]
 
 // zoneRef names a zone of a target.
 type zoneRef struct {
@@ -77,7 +78,7 @@ func (z *zoneSet) Desired(context.Context, driver.Input) ([]item, error) {
 
 func newItem(scope plan.Scope, r *RRset, at plan.Source) item {
 	return item{Key: plan.Key{Scope: scope, Address: r.address()}, Kind: kindSet, Hash: r.hash(), Class: class,
-		Weight: max(len(r.Data), 1), Source: at, Value: *r}
+		Weight: max(len(r.Data), 1), Source: at, Value: r}
 }
 
 // zoneItem stands for the zone itself, where the target makes it.
@@ -90,8 +91,8 @@ func zoneItem(scope plan.Scope, zone string, at plan.Source) item {
 // Observed reads the zones. While a plan is applied and the serial is still
 // the one it was made at, what it saw is taken from the plan itself; each
 // update carries it as a prerequisite all the same.
-func (z *zoneSet) Observed(ctx context.Context, in driver.Input, _ []plan.Key) ([]setplan.Scope[RRset], error) {
-	out := make([]setplan.Scope[RRset], 0, len(z.zones))
+func (z *zoneSet) Observed(ctx context.Context, in driver.Input, _ []plan.Key) ([]setplan.Scope[*RRset], error) {
+	out := make([]setplan.Scope[*RRset], 0, len(z.zones))
 	for _, ref := range z.zones {
 		name := scopeName(ref.name, ref.view)
 		if s, ok := z.fromPlan(ctx, ref, name); ok {
@@ -106,12 +107,12 @@ func (z *zoneSet) Observed(ctx context.Context, in driver.Input, _ []plan.Key) (
 			if len(z.zones) == 1 {
 				return nil, err
 			}
-			out = append(out, setplan.Scope[RRset]{Name: name, Err: err})
+			out = append(out, setplan.Scope[*RRset]{Name: name, Err: err})
 			continue
 		}
 		if l.missing {
 			if err := z.missing(ref, l); err != nil {
-				out = append(out, setplan.Scope[RRset]{Name: name, Err: err})
+				out = append(out, setplan.Scope[*RRset]{Name: name, Err: err})
 				continue
 			}
 		}
@@ -122,8 +123,8 @@ func (z *zoneSet) Observed(ctx context.Context, in driver.Input, _ []plan.Key) (
 }
 
 // scopeOf sorts out what can be the target's from what never can.
-func (z *zoneSet) scopeOf(in driver.Input, ref zoneRef, name plan.Scope, l *live) setplan.Scope[RRset] {
-	s := setplan.Scope[RRset]{Name: name, Realm: l.realm, Items: make([]item, 0, len(l.sets)+2),
+func (z *zoneSet) scopeOf(in driver.Input, ref zoneRef, name plan.Scope, l *live) setplan.Scope[*RRset] {
+	s := setplan.Scope[*RRset]{Name: name, Realm: l.realm, Items: make([]item, 0, len(l.sets)+2),
 		Exclusive: z.spec.Ownership == OwnZone && !ref.reverse}
 	if z.spec.CreateZone && !ref.reverse && !l.missing {
 		s.Items = append(s.Items, zoneItem(name, ref.name, plan.Source{}))
@@ -157,8 +158,8 @@ func (z *zoneSet) unmanaged(in driver.Input, zone string, scope plan.Scope, r *R
 }
 
 // fromPlan gives what the plan saw, if the zone's serial has not moved since.
-func (z *zoneSet) fromPlan(ctx context.Context, ref zoneRef, name plan.Scope) (setplan.Scope[RRset], bool) {
-	s := setplan.Scope[RRset]{Name: name}
+func (z *zoneSet) fromPlan(ctx context.Context, ref zoneRef, name plan.Scope) (setplan.Scope[*RRset], bool) {
+	s := setplan.Scope[*RRset]{Name: name}
 	var a artefact
 	if z.applying == nil || json.Unmarshal(z.applying.Artefact, &a) != nil {
 		return s, false
@@ -196,7 +197,7 @@ func (z *zoneSet) fromPlan(ctx context.Context, ref zoneRef, name plan.Scope) (s
 // Put writes one RRset; Batches and Write are what is used.
 func (z *zoneSet) Put(ctx context.Context, it, old item) error {
 	st := step{New: &it}
-	if old.Value.Name != "" {
+	if old.Value != nil {
 		st.Old = &old
 	}
 	st.Change.Scope = it.Scope
@@ -249,7 +250,9 @@ func (z *zoneSet) Impact(action plan.Action, it, old item) []plan.Impact {
 	if it.Kind == kindZone || old.Kind == kindZone {
 		im.Class = kindZone
 	}
-	before, after := len(old.Value.Data), max(len(it.Value.Data), 1)
+	none := &RRset{}
+	have, want := cmp.Or(old.Value, none), cmp.Or(it.Value, none)
+	before, after := len(have.Data), max(len(want.Data), 1)
 	switch action {
 	case plan.Create:
 		im.Create = after
@@ -257,14 +260,14 @@ func (z *zoneSet) Impact(action plan.Action, it, old item) []plan.Impact {
 		im.Delete = max(before, 1)
 	default:
 		kept := 0
-		for _, d := range it.Value.Data {
-			if slices.Contains(old.Value.Data, d) {
+		for _, d := range want.Data {
+			if slices.Contains(have.Data, d) {
 				kept++
 			}
 		}
 		im.Create, im.Delete = max(after-before, 0), max(before-after, 0)
 		im.Update = min(before, after) - kept
-		if it.Value.TTL != old.Value.TTL || im.Create+im.Delete+im.Update == 0 {
+		if want.TTL != have.TTL || im.Create+im.Delete+im.Update == 0 {
 			im.Update = min(before, after)
 		}
 	}

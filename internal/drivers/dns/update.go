@@ -16,7 +16,7 @@ import (
 // 65535 bytes.
 const maxUpdate = 60000
 
-type step = setplan.Step[RRset]
+type step = setplan.Step[*RRset]
 
 // updateMessage builds one UPDATE (RFC 2136). Each set that is touched has a
 // prerequisite on what it holds now, so that the server refuses the whole
@@ -96,7 +96,7 @@ func (u *updateMessage) prerequisites(steps []step, s *step) error {
 		return err
 	}
 	if s.Old != nil {
-		old := &s.Old.Value
+		old := s.Old.Value
 		if old.Type == mdns.TypeSOA {
 			return nil
 		}
@@ -105,7 +105,7 @@ func (u *updateMessage) prerequisites(steps []step, s *step) error {
 		}
 		return nil
 	}
-	set := &s.New.Value
+	set := s.New.Value
 	if set.Type == mdns.TypeSOA {
 		return nil
 	}
@@ -134,10 +134,10 @@ func (u *updateMessage) update(owner []byte, typ, class uint16, ttl uint32, data
 func (u *updateMessage) apexNS(r *RRset) bool { return r.Type == mdns.TypeNS && r.Name == u.zone }
 
 func (u *updateMessage) removals(owner []byte, s *step) {
-	if s.Old == nil || s.Old.Value.Type == mdns.TypeSOA || u.apexNS(&s.Old.Value) {
+	if s.Old == nil || s.Old.Value.Type == mdns.TypeSOA || u.apexNS(s.Old.Value) {
 		return
 	}
-	old := &s.Old.Value
+	old := s.Old.Value
 	if s.New == nil || s.New.Value.TTL != old.TTL {
 		u.update(owner, old.Type, mdns.ClassANY, 0, "")
 		return
@@ -153,7 +153,7 @@ func (u *updateMessage) additions(owner []byte, s *step) {
 	if s.New == nil {
 		return
 	}
-	set := &s.New.Value
+	set := s.New.Value
 	for _, d := range set.Data {
 		if set.Type == mdns.TypeSOA {
 			d = withSerial(d, set.Serial)
@@ -165,7 +165,7 @@ func (u *updateMessage) additions(owner []byte, s *step) {
 }
 
 func (u *updateMessage) lateRemovals(owner []byte, s *step) {
-	if s.Old == nil || !u.apexNS(&s.Old.Value) {
+	if s.Old == nil || !u.apexNS(s.Old.Value) {
 		return
 	}
 	for _, d := range s.Old.Value.Data {
@@ -178,7 +178,7 @@ func (u *updateMessage) lateRemovals(owner []byte, s *step) {
 // stepSize is what a step takes up in a message, at most.
 func stepSize(s *step) int {
 	n := 2 * (len(nameOf(s)) + 12)
-	for _, item := range []*setplan.Item[RRset]{s.Old, s.New} {
+	for _, item := range []*setplan.Item[*RRset]{s.Old, s.New} {
 		if item == nil {
 			continue
 		}
