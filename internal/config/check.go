@@ -73,11 +73,11 @@ func (c *checker) previous() {
 		for _, id := range r.PreviousIDs {
 			if other, ok := c.byID[id]; ok && other != i {
 				c.diags.Errorf(r.Source, "previously", "remove it, or rename the other target", "%q would take over %q, which is still a target at %s", r.ID, id, c.all[other].Source)
-				continue
+				break
 			}
 			if other, ok := claimed[id]; ok && other != i {
 				c.diags.Errorf(r.Source, "previously", "name it in one of them", "%q and %q both say that they were %q", r.ID, c.all[other].ID, id)
-				continue
+				break
 			}
 			claimed[id] = i
 		}

@@ -33,7 +33,7 @@ func (d *Decoder) any(n *Node, field string, depth int) any {
 	case yaml.SequenceNode:
 		out := make([]any, len(n.Content))
 		for i, c := range n.Content {
-			out[i] = d.any(c, fmt.Sprintf("%s[%d]", field, i), depth+1)
+			out[i] = d.any(c, field+"["+strconv.Itoa(i)+"]", depth+1)
 		}
 		return out
 	}

@@ -3,8 +3,8 @@ package strict
 import (
 	"encoding"
 	"errors"
-	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 	"time"
 
@@ -210,7 +210,7 @@ func (d *Decoder) list(n *Node, v reflect.Value, field string, depth int) {
 	}
 	out := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
 	for i, c := range n.Content {
-		at := fmt.Sprintf("%s[%d]", field, i)
+		at := field + "[" + strconv.Itoa(i) + "]"
 		if null(c) {
 			d.Errorf(c, at, "remove the empty item", "the item is empty")
 			continue

@@ -23,7 +23,7 @@ import (
 const (
 	MaxBytes = 8 << 20
 	maxMarks = 1_000_000 // structural characters, a ceiling on the nodes there can be
-	maxNodes = 2_000_000 // nodes visited, with aliases expanded
+	maxNodes = 1_000_000 // nodes with aliases expanded
 	maxDepth = 64
 	maxFound = 200 // findings reported
 )
@@ -61,10 +61,13 @@ func Parse(file string, body []byte) (*Node, plan.Diagnostics) {
 		diags.Errorf(at, "", "keep one document in each file", "a second YAML document starts here")
 		return nil, diags
 	}
-	if doc.Kind == yaml.DocumentNode && len(doc.Content) == 1 {
-		return doc.Content[0], nil
+	if doc.Kind != yaml.DocumentNode || len(doc.Content) != 1 {
+		return nil, nil
 	}
-	return nil, nil
+	if diags = tooLarge(file, doc.Content[0]); len(diags) > 0 {
+		return nil, diags
+	}
+	return doc.Content[0], nil
 }
 
 // marks counts the characters that can start a node.

@@ -1,7 +1,6 @@
 package strict
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"reflect"
@@ -188,8 +187,14 @@ func (d *Decoder) bounds(n *Node, v reflect.Value, f *Field, field string) {
 	default:
 		return
 	}
+	if f.Minimum == f.Maximum {
+		if only, err := parse(f.Minimum); err == nil && x != only {
+			d.Errorf(n, field, "", "expected %s, found %s", f.Minimum, clip(n.Value))
+		}
+		return
+	}
 	if lo, err := parse(f.Minimum); err == nil && x < lo {
-		d.Errorf(n, field, "", "expected at least %s, found %s", cmp.Or(f.Minimum, "0"), clip(n.Value))
+		d.Errorf(n, field, "", "expected at least %s, found %s", f.Minimum, clip(n.Value))
 	}
 	if hi, err := parse(f.Maximum); err == nil && x > hi {
 		d.Errorf(n, field, "", "expected at most %s, found %s", f.Maximum, clip(n.Value))
