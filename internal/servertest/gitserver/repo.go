@@ -35,6 +35,9 @@ func NewRepoAt(tb testing.TB, dir string) *Repo {
 	return r
 }
 
+// At takes a repository that is already there, bare or not.
+func At(tb testing.TB, dir string) *Repo { return &Repo{Dir: dir, tb: tb} }
+
 // Git runs git in the working tree and gives its output, without the last line
 // break. The machine's own configuration has no say.
 func (r *Repo) Git(args ...string) string {
