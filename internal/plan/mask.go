@@ -3,15 +3,17 @@ package plan
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 )
 
 // Mask replaces the sensitive values of every change and output. A masked
 // value reads "***" followed by what tag makes of the value, so that two
-// different secrets still show as a difference; tag must be a keyed hash, or
-// nil for no tag. The engine masks a plan before it is stored, shown or
-// hashed. Masking twice is the same as masking once.
+// different secrets still show as a difference; tag must be a keyed hash in
+// hex of 8 digits or more, in parentheses or not, or nil for no tag. The
+// engine masks a plan before it is stored, shown or hashed. Masking twice is
+// the same as masking once.
 func (p *Plan) Mask(tag func(value []byte) string) error {
 	for i := range p.Changes {
 		c := &p.Changes[i]
@@ -33,6 +35,10 @@ func (p *Plan) Mask(tag func(value []byte) string) error {
 }
 
 const masked = "***"
+
+// maskedForm is what Mask makes of a value. A secret that merely begins like
+// one is masked like any other.
+var maskedForm = regexp.MustCompile(`^"\*\*\*( ?\(?[0-9a-f]{8,64}\)?)?"$`)
 
 // Redact gives a document in canonical form in which the values that the
 // pointers lead to read "***", whatever stood there, masked or not. Two
@@ -92,7 +98,7 @@ func replaceAt(v any, tokens []string, with func(any) any) any {
 }
 
 func maskValue(raw json.RawMessage, tag func([]byte) string) json.RawMessage {
-	if strings.HasPrefix(string(raw), `"`+masked) {
+	if maskedForm.Match(raw) {
 		return raw
 	}
 	out := masked
@@ -107,7 +113,7 @@ func maskValue(raw json.RawMessage, tag func([]byte) string) json.RawMessage {
 }
 
 func splitPointer(p string) []string {
-	if p == "" || p == "/" {
+	if p == "" {
 		return nil
 	}
 	parts := strings.Split(strings.TrimPrefix(p, "/"), "/")

@@ -74,7 +74,8 @@ func (rs Resolvers) Resolve(ctx context.Context, ref Ref) (Value, error) {
 	scheme, rest, _ := strings.Cut(string(ref), ":")
 	r, ok := rs[scheme]
 	if !ok {
-		return Value{}, fmt.Errorf("secret reference with unknown scheme %q: use one of %s", scheme, strings.Join(rs.schemes(), ", "))
+		// What stands there may be a secret that was pasted in: it is not repeated.
+		return Value{}, fmt.Errorf("secret reference of an unknown scheme: write scheme:name, with one of %s", strings.Join(rs.schemes(), ", "))
 	}
 	v, err := r.Resolve(ctx, rest)
 	if err != nil {

@@ -3,7 +3,6 @@ package files_test
 import (
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 
@@ -99,39 +98,6 @@ func TestFileBecomesALink(t *testing.T) {
 			}
 		})
 	}
-}
-
-// TestRootWritesThroughNobodysDirectory: as root we don't write where another
-// user could swap what we write.
-func TestRootWritesThroughNobodysDirectory(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Fatal("this test needs root, as the rule it checks is about root")
-	}
-	for name, give := range map[string]func(r *rig) error{
-		"root of another user":      func(r *rig) error { return os.Chown(r.root, 65534, 65534) },
-		"directory of another user": func(r *rig) error { return os.Chown(r.path("d"), 65534, 65534) },
-		"directory open to all":     func(r *rig) error { return os.Chmod(r.path("d"), 0o777) },
-		"directory above the root":  func(r *rig) error { return os.Chown(filepath.Dir(r.root), 65534, 65534) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
-			r.root = filepath.Join(r.root, "above", "root")
-			r.must(os.MkdirAll(r.path("d"), 0o755))
-			r.must(give(r))
-			results, err := r.try(map[string]string{"d/f": "1"})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if res := results["d/f"]; res.Outcome != plan.Failed || !strings.Contains(res.Error, "root does not write") {
-				t.Errorf("%+v", res)
-			}
-			r.gone("d/f")
-		})
-	}
-	r := newRig(t)
-	r.must(os.Mkdir(r.path("d"), 0o755))
-	r.must(os.Chmod(r.path("d"), 0o1777|os.ModeSticky))
-	r.sync(map[string]string{"d/f": "1"})
 }
 
 // TestWrittenMeanwhile: a file appears, or changes, between the check of the

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,49 +21,6 @@ func newHooked(r *rig, p *plan.Plan, meanwhile func()) *drivertest.Journal {
 	var once sync.Once
 	j.OnPending = func([]plan.Key) error { once.Do(meanwhile); return nil }
 	return j
-}
-
-// TestDiskFull writes to a file system that is too small.
-func TestDiskFull(t *testing.T) {
-	r := newRig(t)
-	if err := syscall.Mount("tmpfs", r.root, "tmpfs", 0, "size=256k,mode=0755"); err != nil {
-		t.Fatalf("mount a tmpfs (this test needs root): %v", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(r.root, syscall.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	r.sync(map[string]string{"big": "old", "small": "old"})
-	want := map[string]string{"big": strings.Repeat("x", 1<<20), "small": "new"}
-	results, err := r.try(want)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if res := results["big"]; res.Outcome != plan.Failed || !strings.Contains(res.Error, "no space left") {
-		t.Errorf("%+v", res)
-	}
-	if r.read("big") != "old" || r.read("small") != "new" {
-		t.Error("a full disk damaged the old content, or held up the small file")
-	}
-	r.clean()
-	r.sync(map[string]string{"big": "fits", "small": "new"})
-}
-
-// TestReadOnlyFileSystem: nothing can be written, everything says so.
-func TestReadOnlyFileSystem(t *testing.T) {
-	r := newRig(t)
-	r.sync(map[string]string{"a": "1"})
-	r.must(syscall.Mount(r.root, r.root, "", syscall.MS_BIND, ""))
-	t.Cleanup(func() { r.must(syscall.Unmount(r.root, syscall.MNT_DETACH)) })
-	r.must(syscall.Mount("", r.root, "", syscall.MS_REMOUNT|syscall.MS_BIND|syscall.MS_RDONLY, ""))
-	results, err := r.try(map[string]string{"a": "2", "b": "1"})
-	if err != nil || results["a"].Outcome != plan.Failed || results["b"].Outcome != plan.Failed {
-		t.Errorf("%v %v", results, err)
-	}
-	if r.read("a") != "1" {
-		t.Error("a changed")
-	}
 }
 
 // TestLeftoversAreSwept: what a killed process left is removed, what another
@@ -94,52 +49,6 @@ func TestLeftoversAreSwept(t *testing.T) {
 	}
 	if !strings.Contains(j.Log(), ".trueup-OLD") {
 		t.Error("it is not logged")
-	}
-}
-
-// TestUnreadableFile: as another user than root a file that can't be read
-// makes the directory unknown; nothing is planned.
-func TestUnreadableFile(t *testing.T) {
-	if os.Getenv("FILES_TEST_CHILD") == "" {
-		dir := t.TempDir()
-		for d := dir; d != os.TempDir() && len(d) > 1; d = filepath.Dir(d) {
-			if err := os.Chmod(d, 0o755); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := os.Chown(dir, 65534, 65534); err != nil {
-			t.Fatalf("this test needs root, to become another user: %v", err)
-		}
-		bin := filepath.Join(dir, "test")
-		self, err := os.ReadFile("/proc/self/exe")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(bin, self, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		cmd := exec.CommandContext(t.Context(), bin, "-test.run=^TestUnreadableFile$", "-test.v")
-		cmd.Env = append(os.Environ(), "FILES_TEST_CHILD=1", "TMPDIR="+dir, "HOME="+dir)
-		cmd.Dir = dir
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("as another user: %v\n%s", err, out)
-		}
-		return
-	}
-	r := newRig(t)
-	r.sync(map[string]string{"a": "1", "d/b": "2"})
-	r.must(os.Chmod(r.path("d"), 0))
-	p := r.plan(map[string]string{"a": "2"})
-	r.must(os.Chmod(r.path("d"), 0o755))
-	if len(p.Changes) != 0 || len(p.UnknownScopes()) != 1 || !strings.Contains(p.Scopes[0].Unknown, "permission denied") {
-		t.Errorf("%+v", p)
-	}
-	r.must(os.Chmod(r.root, 0o500))
-	results, err := r.try(map[string]string{"a": "2"})
-	r.must(os.Chmod(r.root, 0o755))
-	if err != nil || results["a"].Outcome != plan.Failed {
-		t.Errorf("%v %v", results, err)
 	}
 }
 

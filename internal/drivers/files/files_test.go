@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"os"
 	"strings"
-	"syscall"
 	"testing"
 
 	"trueup.dev/trueup/internal/driver"
@@ -33,32 +32,6 @@ func TestKindsModesAndDirectories(t *testing.T) {
 		t.Error("a is no file")
 	}
 	r.clean()
-}
-
-func TestSpecModesAndOwners(t *testing.T) {
-	r := newRig(t)
-	r.spec = files.Spec{Modes: map[string]string{"**": "0640", "bin/**": "0750"}, DirMode: "0750",
-		Owners: map[string]string{"bin/**": "65534:65534", "named": "nobody:nogroup"}}
-	want := map[string]string{"bin/x": "1", "bin/l@": "x", "named": "2", "conf": "3"}
-	r.sync(want)
-	r.mode("bin/x", 0o750)
-	r.mode("conf", 0o640)
-	r.mode("bin", 0o750)
-	for _, name := range []string{"bin/x", "bin/l", "named"} {
-		info, err := os.Lstat(r.path(name))
-		r.must(err)
-		if st := info.Sys().(*syscall.Stat_t); st.Uid != 65534 || st.Gid != 65534 {
-			t.Errorf("%s belongs to %d:%d", name, st.Uid, st.Gid)
-		}
-	}
-	r.must(os.Lchown(r.path("bin/x"), 0, 0))
-	r.must(os.Chmod(r.path("conf"), 0o755|os.ModeSetuid))
-	p := r.plan(want)
-	if c := r.change(p, "conf"); len(p.Changes) != 2 || !strings.Contains(string(c.Before), "4755") {
-		t.Errorf("drift of owner and setuid bit: %s", c.Before)
-	}
-	r.sync(want)
-	r.mode("conf", 0o640)
 }
 
 func TestUnknownOwner(t *testing.T) {
