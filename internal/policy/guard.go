@@ -41,26 +41,14 @@ type Violation struct {
 	Text string `json:"text"`
 }
 
-// DefaultLimits are the guards in force for every kind of impact that a
-// policy says nothing about. Creates are not limited.
-func DefaultLimits() map[string]config.Limit {
-	at := func(n int, share float64) config.Limit { return config.Limit{Max: &n, Share: &share} }
-	return map[string]config.Limit{
-		impactUpdate:  at(100, 0.33),
-		impactReplace: at(10, 0.20),
-		impactDelete:  at(10, 0.20),
-		impactDisable: at(10, 0.20),
-	}
-}
-
 // Guard gives every guard that the plan breaks, in a fixed order. Limits has
 // the keys create, update, replace, delete and disable; a key that is missing
-// has its default. The absolute number and the share are counted per class of
+// has the default of config.DefaultGuard. The absolute number and the share are counted per class of
 // resource, and the smaller one counts. A replace counts as a delete too.
 func Guard(limits map[string]config.Limit, p *plan.Plan) []Violation {
 	var out []Violation
 	sum, owned := impacts(p), ownedNow(p)
-	all := DefaultLimits()
+	all := config.DefaultGuard()
 	maps.Copy(all, limits)
 	for _, class := range slices.Sorted(maps.Keys(sum)) {
 		for _, n := range counts(sum[class]) {

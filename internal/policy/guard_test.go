@@ -218,7 +218,7 @@ func TestLowerLimitsAreNeverSofter(t *testing.T) {
 		key := rapid.SampledFrom([]string{"create", "update", "replace", "delete", "disable"}).Draw(t, "key")
 		x, ok := l[key]
 		if !ok {
-			x = DefaultLimits()[key]
+			x = config.DefaultGuard()[key]
 		}
 		tight := rapid.IntRange(0, 20).Draw(t, "tight")
 		if x.Max == nil || tight < *x.Max {
