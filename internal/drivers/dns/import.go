@@ -3,6 +3,7 @@ package dns
 import (
 	"context"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -45,15 +46,23 @@ func (s *session) Import(ctx context.Context, in driver.Input, what []string) (d
 		if l.missing {
 			return out, driver.Permanent(fmt.Errorf("the server has no zone %s", zone))
 		}
-		file := strings.ReplaceAll(strings.TrimSuffix(zone, "."), "/", "-") + ".zone"
-		out.Files[file] = l.file(zone, &out.Warnings)
+		out.Files[importPath(in.Path, zone, len(zones))] = l.file(zone, &out.Warnings)
 	}
-	imported := &Spec{View: spec.View, Ownership: spec.Ownership, Ignore: spec.Ignore}
+	imported := &Spec{Format: "zonefile", View: spec.View, Ownership: spec.Ownership, Ignore: spec.Ignore}
 	if len(zones) == 1 {
 		imported.Zone = strings.TrimSuffix(zones[0], ".")
 	}
 	out.Spec = imported
 	return out, nil
+}
+
+// importPath is where a zone's file goes: the target's own path, or a file in
+// its directory.
+func importPath(target, zone string, zones int) string {
+	if ext := path.Ext(target); zones == 1 && (ext == ".zone" || ext == ".db" || ext == ".txt") {
+		return target
+	}
+	return path.Join(target, strings.ReplaceAll(strings.TrimSuffix(zone, "."), "/", "-")+".zone")
 }
 
 // file writes a zone in canonical form: sorted by name from the apex down,

@@ -145,6 +145,7 @@ func (b *pdnsAPI) write(ctx context.Context, zone string, steps []step) []error 
 // patch gives the RRsets of a PATCH, removals first: the server checks a CNAME
 // against what stands before it in the same request.
 func patch(steps []step) []powerdns.RRset {
+	steps = expand(steps)
 	out := make([]powerdns.RRset, 0, len(steps))
 	for i := range steps {
 		if s := &steps[i]; s.New == nil {

@@ -186,7 +186,7 @@ func (z *zoneSet) fromPlan(ctx context.Context, ref zoneRef, name plan.Scope) (s
 			r = soa
 		}
 		it := newItem(name, &r, plan.Source{})
-		if it.Key != c.Key {
+		if it.Address != c.Address && it.Address != c.From {
 			return s, false
 		}
 		s.Items = append(s.Items, it)

@@ -59,6 +59,7 @@ func (u *updateMessage) owner(name string) ([]byte, error) {
 // drops, in silence, a record that can't stand beside a CNAME, and the other
 // way round (RFC 2136 section 3.4.2.2).
 func (u *updateMessage) build(steps []step) ([]byte, error) {
+	steps = expand(steps)
 	for i := range steps {
 		if err := u.prerequisites(steps, &steps[i]); err != nil {
 			return nil, err
@@ -76,6 +77,21 @@ func (u *updateMessage) build(steps []step) ([]byte, error) {
 	binary.BigEndian.PutUint16(u.msg[6:], uint16(u.prereqs))
 	binary.BigEndian.PutUint16(u.msg[8:], uint16(u.updates))
 	return u.msg, nil
+}
+
+// expand makes a removal and an addition of a rename: the DNS knows none.
+func expand(steps []step) []step {
+	out := steps
+	for i := range steps {
+		if s := &steps[i]; s.New != nil && s.Old != nil && s.New.Value.Name != s.Old.Value.Name {
+			if len(out) == len(steps) {
+				out = slices.Clone(steps)
+			}
+			out = append(out, step{Change: s.Change, Old: s.Old})
+			out[i].Old = nil
+		}
+	}
+	return out
 }
 
 func nameOf(s *step) string {
