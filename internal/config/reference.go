@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"reflect"
+	"regexp"
 	"strings"
 	"time"
 	"unicode"
@@ -115,12 +116,13 @@ func sentence(s string) string {
 	return strings.TrimSuffix(string(unicode.ToUpper(r))+s[size:], ".") + "."
 }
 
-// described gives the description in a field's jsonschema tag.
+var descriptionTag = regexp.MustCompile(`(?:^|,)description=(.*?)(?:,[a-zA-Z]+=|,required|$)`)
+
+// described gives the description in a field's jsonschema tag; it may hold
+// commas.
 func described(sf reflect.StructField) string {
-	for part := range strings.SplitSeq(sf.Tag.Get("jsonschema"), ",") {
-		if d, ok := strings.CutPrefix(part, "description="); ok {
-			return d
-		}
+	if m := descriptionTag.FindStringSubmatch(sf.Tag.Get("jsonschema")); m != nil {
+		return m[1]
 	}
 	return ""
 }

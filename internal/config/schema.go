@@ -108,6 +108,9 @@ func adjust(def *jsonschema.Schema, t reflect.Type) {
 		if !ok {
 			continue
 		}
+		if about := described(t.FieldByIndex(f.Index)); about != "" {
+			p.Description = about
+		}
 		if f.One {
 			def.Properties.Set(f.Name, &jsonschema.Schema{Description: p.Description,
 				AnyOf: []*jsonschema.Schema{{Type: "string"}, {Type: "array", Items: p.Items}}})
