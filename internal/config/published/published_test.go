@@ -109,10 +109,13 @@ func TestExamplesInTheDocumentation(t *testing.T) {
 	}
 	pages = append(pages, filepath.Join(root, "README.md"))
 	count := map[string]int{}
-	for _, page := range pages {
+	for _, page := range append(pages, filepath.Join(root, "contrib/server.yaml")) {
 		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if strings.HasSuffix(page, ".yaml") {
+			text = []byte("```yaml\n" + string(text) + "```\n")
 		}
 		for _, m := range block.FindAllStringSubmatch(string(text), -1) {
 			if !strings.Contains(m[1], "version: 1\n") {
