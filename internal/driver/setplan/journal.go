@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/plan"
@@ -56,6 +57,9 @@ func (a *applier[T]) batch(ctx context.Context, batch []Step[T]) error {
 	}
 	if err := a.done(ctx, results); err != nil {
 		return err
+	}
+	if stale == nil && slices.ContainsFunc(errs, func(err error) bool { return err != nil }) {
+		return ctx.Err() // a cancelled write is no quiet end, not even of the last batch
 	}
 	return stale
 }
