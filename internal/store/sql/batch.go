@@ -50,3 +50,42 @@ func (t *tx) batch(n int, b batch) error {
 	}
 	return nil
 }
+
+// group is names that share the first column of their key. Lists of plain
+// values in one column are what both databases look up through an index
+// whatever they know of the table.
+type group struct {
+	name    string
+	members []string
+}
+
+func groupBy[T any](list []T, split func(T) (group, member string)) []group {
+	var groups []group
+	place := map[string]int{}
+	for _, v := range list {
+		g, m := split(v)
+		i, ok := place[g]
+		if !ok {
+			i = len(groups)
+			place[g] = i
+			groups = append(groups, group{name: g})
+		}
+		groups[i].members = append(groups[i].members, m)
+	}
+	return groups
+}
+
+// in runs "head (member, member, …) tail" for every group; head's arguments
+// come from first, the group's name behind them.
+func (t *tx) in(groups []group, b batch) error {
+	b.head, b.tuple, b.tail = b.head+" (", "?", ")"+b.tail
+	first := b.first
+	for _, g := range groups {
+		b.first = append(first[:len(first):len(first)], g.name)
+		b.args = func(i int) []any { return []any{g.members[i]} }
+		if err := t.batch(len(g.members), b); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -305,13 +305,12 @@ func (t *tx) lease(picked []workKey, o store.ClaimOptions, now int64) ([]store.L
 		leases[i].Fence = store.Fence{Kind: k.kind, Key: k.key, Owner: o.Owner, Token: token}
 		leases[i].Until = fromMicros(until)
 	}
-	err = t.batch(len(picked), batch{
+	groups := groupBy(picked, func(k workKey) (string, string) { return string(k.kind), k.key })
+	err = t.in(groups, batch{
 		head: `UPDATE work SET owner = ?, token = ?, lease_until = ?, reap_at = ?,
-			run_class = class, class = 3, due_at = NULL, cancel_by = '' WHERE (kind, key) IN (VALUES `,
+			run_class = class, class = 3, due_at = NULL, cancel_by = '' WHERE kind = ? AND key IN`,
 		first: []any{o.Owner, token, until, until + max(o.Grace, 0).Microseconds()},
-		tuple: "(?, ?)",
-		tail:  ") RETURNING kind, key, slot, run_class, generation, observed, attempts, payload",
-		args:  func(i int) []any { return []any{string(picked[i].kind), picked[i].key} },
+		tail:  " RETURNING kind, key, slot, run_class, generation, observed, attempts, payload",
 		scan: func(r *dbsql.Rows) error {
 			var k workKey
 			var l store.Lease

@@ -148,10 +148,9 @@ func (t *tx) missingClaims(target string, want []claim) ([]claim, error) {
 	if len(want) > few {
 		err = t.each(scan, "SELECT realm, address, prefix FROM claims WHERE target = ?", target)
 	} else {
-		err = t.batch(len(want), batch{
-			head:  "SELECT realm, address, prefix FROM claims WHERE target = ? AND (realm, address) IN (VALUES ",
-			tuple: keyTuple, tail: ")", first: []any{target}, scan: scan,
-			args: func(i int) []any { return []any{want[i].realm, want[i].address} },
+		err = t.in(byRealm(want), batch{
+			head:  "SELECT realm, address, prefix FROM claims WHERE target = ? AND realm = ? AND prefix IN (0, 1) AND address IN",
+			first: []any{target}, scan: scan,
 		})
 	}
 	if err != nil {
@@ -220,11 +219,14 @@ func (t *tx) conflicts(target string, missing []claim) ([]store.Claim, error) {
 const above = "\U0010FFFF"
 
 func (t *tx) exactConflicts(target string, missing []claim, scan func(*dbsql.Rows) error) error {
-	return t.batch(len(missing), batch{
-		head:  "SELECT realm, address, prefix, target FROM claims WHERE target <> ? AND (realm, prefix, address) IN (VALUES ",
-		tuple: "(?, ?, ?)", tail: ")", first: []any{target}, scan: scan,
-		args: func(i int) []any { return []any{missing[i].realm, number(missing[i].prefix), missing[i].address} },
+	return t.in(byRealm(missing), batch{
+		head:  "SELECT realm, address, prefix, target FROM claims WHERE target <> ? AND realm = ? AND prefix IN (0, 1) AND address IN",
+		first: []any{target}, scan: scan,
 	})
+}
+
+func byRealm(claims []claim) []group {
+	return groupBy(claims, func(c claim) (string, string) { return c.realm, c.address })
 }
 
 // prefixConflicts compares with the prefixes that others hold; there are few

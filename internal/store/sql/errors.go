@@ -28,7 +28,8 @@ func isRetryable(err error) bool {
 		code := lite.Code() & 0xff
 		return code == sqlitelib.SQLITE_BUSY || code == sqlitelib.SQLITE_LOCKED
 	}
-	return false
+	// A pooled connection that had died: nothing was sent.
+	return pgconn.SafeToRetry(err)
 }
 
 // mapError marks a database that can't be reached as store.ErrUnavailable.
@@ -59,6 +60,6 @@ func isUnavailable(err error) bool {
 	}
 	var connect *pgconn.ConnectError
 	var network net.Error
-	return errors.As(err, &connect) || errors.As(err, &network) || errors.Is(err, driver.ErrBadConn) ||
+	return pgconn.SafeToRetry(err) || errors.As(err, &connect) || errors.As(err, &network) || errors.Is(err, driver.ErrBadConn) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
 }

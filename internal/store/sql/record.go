@@ -2,6 +2,7 @@ package sql
 
 import (
 	"context"
+	dbsql "database/sql"
 
 	"trueup.dev/trueup/internal/plan"
 	"trueup.dev/trueup/internal/store"
@@ -101,10 +102,8 @@ func (t *tx) recordOwned(target, run string, realm map[plan.Scope]string, owned 
 	})
 }
 
-const keyTuple = "(?, ?)"
-
-func keyArgs(keys []plan.Key) func(i int) []any {
-	return func(i int) []any { return []any{string(keys[i].Scope), string(keys[i].Address)} }
+func byScope(keys []plan.Key) []group {
+	return groupBy(keys, func(k plan.Key) (string, string) { return string(k.Scope), string(k.Address) })
 }
 
 // recordGone removes entries, and the claims on them.
@@ -112,10 +111,23 @@ func (t *tx) recordGone(target string, keys []plan.Key) error {
 	if len(keys) == 0 {
 		return nil
 	}
-	err := t.batch(len(keys), batch{
-		head: `DELETE FROM claims WHERE target = ? AND prefix = 0 AND (realm, address) IN (
-			SELECT realm, address FROM inventory WHERE target = ? AND (scope, address) IN (VALUES `,
-		tuple: keyTuple, tail: "))", first: []any{target, target}, args: keyArgs(keys),
+	var claims []claim
+	err := t.in(byScope(keys), batch{
+		head:  "SELECT realm, address FROM inventory WHERE target = ? AND scope = ? AND address IN",
+		first: []any{target},
+		scan: func(r *dbsql.Rows) error {
+			var c claim
+			err := r.Scan(&c.realm, &c.address)
+			claims = append(claims, c)
+			return err
+		},
+	})
+	if err != nil {
+		return err
+	}
+	err = t.in(byRealm(claims), batch{
+		head:  "DELETE FROM claims WHERE target = ? AND prefix = 0 AND realm = ? AND address IN",
+		first: []any{target},
 	})
 	if err != nil {
 		return err
@@ -123,9 +135,9 @@ func (t *tx) recordGone(target string, keys []plan.Key) error {
 	if err := t.forgetClaimsDigest(target); err != nil {
 		return err
 	}
-	return t.batch(len(keys), batch{
-		head: "DELETE FROM inventory WHERE target = ? AND (scope, address) IN (VALUES ", tuple: keyTuple, tail: ")",
-		first: []any{target}, args: keyArgs(keys),
+	return t.in(byScope(keys), batch{
+		head:  "DELETE FROM inventory WHERE target = ? AND scope = ? AND address IN",
+		first: []any{target},
 	})
 }
 
@@ -148,15 +160,15 @@ func (t *tx) unmark(target, run string, keys []plan.Key) error {
 	if len(keys) == 0 {
 		return nil
 	}
-	err := t.batch(len(keys), batch{
-		head:  "DELETE FROM inventory WHERE target = ? AND mark = ? AND fresh = 1 AND (scope, address) IN (VALUES ",
-		tuple: keyTuple, tail: ")", first: []any{target, run}, args: keyArgs(keys),
+	err := t.in(byScope(keys), batch{
+		head:  "DELETE FROM inventory WHERE target = ? AND mark = ? AND fresh = 1 AND scope = ? AND address IN",
+		first: []any{target, run},
 	})
 	if err != nil {
 		return err
 	}
-	return t.batch(len(keys), batch{
-		head:  "UPDATE inventory SET mark = '' WHERE target = ? AND mark = ? AND (scope, address) IN (VALUES ",
-		tuple: keyTuple, tail: ")", first: []any{target, run}, args: keyArgs(keys),
+	return t.in(byScope(keys), batch{
+		head:  "UPDATE inventory SET mark = '' WHERE target = ? AND mark = ? AND scope = ? AND address IN",
+		first: []any{target, run},
 	})
 }

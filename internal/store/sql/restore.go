@@ -15,7 +15,6 @@ import (
 	"trueup.dev/trueup/internal/store"
 )
 
-
 // Restore fills an empty store from a backup, all or nothing. Leases end, and
 // a hold "restore" is left, so that nothing is applied until a person has
 // looked: the world went on since the backup.

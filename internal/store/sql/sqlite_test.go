@@ -143,3 +143,9 @@ func TestAnotherKeyIsRefused(t *testing.T) {
 		t.Fatalf("the old key is no longer needed: %v", err)
 	}
 }
+
+func TestSQLiteParallel(t *testing.T) {
+	storetest.RunParallel(t, storetest.Backend{
+		Open: func(t *testing.T, clock func() time.Time) store.Store { return openDir(t, t.TempDir(), clock) },
+	})
+}

@@ -43,6 +43,9 @@ type Backend struct {
 	// Open gives a new, empty store on the clock; nil is the database's own.
 	// The test's end closes it.
 	Open func(t *testing.T, clock func() time.Time) store.Store
+	// Second opens a replica beside the store that Open gave last; nil where
+	// one process has the store alone.
+	Second func(t *testing.T, clock func() time.Time) store.Store
 	// Restore reads a backup into a new, empty store.
 	Restore func(t *testing.T, backup []byte, clock func() time.Time) (store.Store, error)
 }
