@@ -55,16 +55,16 @@ func (s *stored) Collect(ch chan<- prometheus.Metric) {
 		gauge(storeUp, 0)
 		return
 	}
-	for k, n := range depth {
-		gauge(queueDepth, float64(n), string(k))
+	for _, k := range []store.WorkKind{store.Reconcile, store.Preview, store.Poll, store.Outbox} {
+		gauge(queueDepth, float64(depth[k]), string(k))
 	}
 	phases, err := s.store.CountTargets(ctx)
 	if err != nil {
 		gauge(storeUp, 0)
 		return
 	}
-	for p, n := range phases {
-		gauge(byPhase, float64(n), string(p))
+	for _, p := range []store.Phase{store.Pending, store.Synced, store.OutOfSync, store.Held, store.Failing, store.Partial, store.Running} {
+		gauge(byPhase, float64(phases[p]), string(p))
 	}
 	repos, err := s.store.Repositories(ctx)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"runtime/debug"
@@ -44,11 +45,15 @@ func (s *Server) common(next http.Handler) http.Handler {
 				s.fail(rec, fault(http.StatusInternalServerError, "internal", "internal error; the server's log says more under the request id"))
 			}
 			attrs := []any{"request", info.id, "method", r.Method, "path", r.URL.Path, "status", rec.code(), "bytes", rec.bytes,
-				"duration", time.Since(start).Round(time.Microsecond), "actor", info.actor}
+				"duration", time.Since(start).Round(time.Microsecond).String(), "actor", info.actor}
 			if info.err != nil {
 				attrs = append(attrs, "error", info.err.Error())
 			}
-			s.Log.Info("request", attrs...)
+			level := slog.LevelInfo
+			if r.Method == http.MethodGet && rec.code() < 400 {
+				level = slog.LevelDebug // the polling of a page or a probe is no news
+			}
+			s.Log.Log(r.Context(), level, "request", attrs...)
 		}()
 		next.ServeHTTP(rec, r.WithContext(context.WithValue(r.Context(), requestKey{}, info)))
 	})

@@ -73,8 +73,10 @@ func (v *validation) checkout(ctx context.Context, co *checkout) error {
 		}
 		return nil
 	}
-	rc := config.Context{Repository: v.repository, Server: v.cfg, Drivers: registry(), Tree: co.snapshot.View(".", []string{"**"}), Branch: co.revision.Ref}
-	if v.cfg != nil {
+	rc := config.Context{Repository: v.repository, Server: v.cfg, Drivers: registry(), Tree: co.snapshot.View(".", []string{"**"})}
+	if v.cfg == nil {
+		rc.Server, rc.Alone = &config.Server{}, true
+	} else {
 		if rc.Repository, err = repositoryName(v.cfg, v.repository, co.remote); err != nil {
 			return err
 		}

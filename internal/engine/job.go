@@ -128,7 +128,11 @@ func (j *job) decode(body []byte) error {
 		return driver.Permanent(err)
 	}
 	j.policy, j.rules = j.cfg.policyOf(env)
-	j.grants, err = config.GrantsFor(j.cfg.Server, j.res.Repository, j.desired.Ref, env.Name, j.res.Path)
+	ref := j.desired.Ref
+	if j.desired.Source == "local" {
+		ref = "" // whoever runs it holds the operator's configuration: see Local
+	}
+	j.grants, err = config.GrantsFor(j.cfg.Server, j.res.Repository, ref, env.Name, j.res.Path)
 	if err != nil {
 		return driver.Permanent(err)
 	}

@@ -52,7 +52,9 @@ type LocalResult struct {
 // Local plans, and on wish applies, the targets of a checkout against this
 // engine's store. The diagnostics are the checkout's mistakes.
 func (e *Engine) Local(ctx context.Context, o LocalOptions) ([]LocalResult, plan.Diagnostics, error) {
-	all, diags, err := e.ResolveAll(ctx, o.Snapshot, o.Repository, o.Revision.Ref)
+	// Grants by branch bind what the server follows. Whoever runs this holds the
+	// operator's configuration and plans feature branches and tags as well.
+	all, diags, err := e.ResolveAll(ctx, o.Snapshot, o.Repository, "")
 	if err != nil || diags.Err() != nil {
 		return nil, diags, err
 	}
