@@ -36,12 +36,17 @@ func Check(all []Resolved) plan.Diagnostics {
 	return ordered(c.diags)
 }
 
+// maxSuggested is how many findings get a suggestion: looking for the nearest
+// of many names takes time.
+const maxSuggested = 50
+
 type checker struct {
 	all   []Resolved
 	byID  map[string]int
 	names map[string][]string
 	repos map[string]bool
 	diags plan.Diagnostics
+	rings int // cycles reported
 }
 
 func (c *checker) identities() {
@@ -95,6 +100,7 @@ func (c *checker) owners() {
 			if first := &c.all[j]; r.ID != first.ID && overlap(r, first) {
 				c.diags.Errorf(r.Source, "path", "remove one of them, or give them scopes that share nothing",
 					"%q and %q (%s) both own %q in the environment %q", r.ID, first.ID, first.Source, r.Path, r.Environment)
+				break
 			}
 		}
 		seen[key] = append(seen[key], i)
@@ -135,7 +141,9 @@ func (c *checker) exists(r *Resolved, field, id string) *Resolved {
 		return &c.all[i]
 	}
 	repo, name, _ := strings.Cut(id, "/")
-	if c.repos[repo] {
+	if c.repos[repo] && len(c.diags) > maxSuggested {
+		c.diags.Errorf(r.Source, field, "", "%q: there is no target %q", short(r.ID), name)
+	} else if c.repos[repo] {
 		var names []string
 		for key := range c.names {
 			if of, n, _ := strings.Cut(key, "/"); of == repo {

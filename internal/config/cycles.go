@@ -45,8 +45,16 @@ func (c *checker) cycles() {
 }
 
 func (c *checker) cycle(ring []int) {
-	parts := make([]string, 0, len(ring)+1)
-	for _, i := range ring {
+	const most, shown = 20, 20
+	if c.rings++; c.rings > most {
+		return
+	}
+	var parts []string
+	for n, i := range ring {
+		if n == shown {
+			parts = append(parts, "…")
+			break
+		}
 		parts = append(parts, short(c.all[i].ID)+" ("+c.all[i].Source.String()+")")
 	}
 	parts = append(parts, short(c.all[ring[0]].ID))

@@ -42,7 +42,11 @@ func ParseManifest(path string, body []byte) (*Manifest, plan.Diagnostics) {
 func (t *Target) complete(d *strict.Decoder, field string) {
 	applyDefaults(t)
 	fail := func(at, mend, format string, args ...any) {
-		d.Errorf(strict.Locate(t.node, at), strict.Join(field, at), mend, format, args...)
+		node := t.node
+		if !d.Full() {
+			node = strict.Locate(t.node, at)
+		}
+		d.Errorf(node, strict.Join(field, at), mend, format, args...)
 	}
 	switch {
 	case t.Environment == "" && len(t.Environments) == 0:
@@ -90,7 +94,10 @@ func (h *Health) complete(fail func(at, mend, format string, args ...any)) {
 // TakeExtra keeps a driver's own checks (ready: all). A name that comes close
 // to a known one is more likely a slip of the pen.
 func (h *Health) TakeExtra(key string, value func() any) bool {
-	const slip = 2
+	const slip, most = 2, 32
+	if len(h.Driver) >= most {
+		return false
+	}
 	if near := strict.Suggest(key, []string{"tcp", "http", "status", "dns", "command", "driver", "within"}); near != "" && strict.Distance(key, near) <= slip {
 		return false
 	}

@@ -21,18 +21,18 @@ type Manifest struct {
 //
 //house:exception the fields are those of the file, one for each key of a target
 type Target struct {
-	Name         string            `yaml:"name" jsonschema:"required"` // unique in the repository; may hold {dir} with each
-	ID           string            `yaml:"id"`                         // default: name; keeps ownership through renames
-	Previously   Previously        `yaml:"previously"`                 // earlier names, environments and addresses
-	Each         string            `yaml:"each"`                       // a glob such as apps/*: one target for each directory it matches
-	Environment  string            `yaml:"environment"`                // where it is applied
-	Environments []string          `yaml:"environments"`               // where it is applied, when that is in several: one run for each
-	Path         string            `yaml:"path" jsonschema:"required"` // of the desired state, a file or directory
-	Inputs       []string          `yaml:"inputs"`                     // globs of what else is read, and so decides what is due
-	DependsOn    []string          `yaml:"dependsOn"`                  // targets that must be applied before
-	Values       map[string]string `yaml:"values"`                     // name: target.output
-	Outputs      map[string]Export `yaml:"outputs"`                    // values that other targets may use
-	Health       []Health          `yaml:"health"`                     // checks after every apply
+	Name         string            `yaml:"name" jsonschema:"required"`              // unique in the repository; may hold {dir} with each
+	ID           string            `yaml:"id"`                                      // default: name; keeps ownership through renames
+	Previously   Previously        `yaml:"previously"`                              // earlier names, environments and addresses
+	Each         string            `yaml:"each"`                                    // a glob such as apps/*: one target for each directory it matches
+	Environment  string            `yaml:"environment"`                             // where it is applied
+	Environments []string          `yaml:"environments" jsonschema:"maxItems=1000"` // where it is applied, when that is in several: one run for each
+	Path         string            `yaml:"path" jsonschema:"required"`              // of the desired state, a file or directory
+	Inputs       []string          `yaml:"inputs" jsonschema:"maxItems=1000"`       // globs of what else is read, and so decides what is due
+	DependsOn    []string          `yaml:"dependsOn" jsonschema:"maxItems=1000"`    // targets that must be applied before
+	Values       map[string]string `yaml:"values"`                                  // name: target.output
+	Outputs      map[string]Export `yaml:"outputs"`                                 // values that other targets may use
+	Health       []Health          `yaml:"health" jsonschema:"maxItems=50"`         // checks after every apply
 	// OnFailure is hold (default) or rollback.
 	OnFailure string `yaml:"onFailure" jsonschema:"default=hold,enum=hold,enum=rollback"`
 	// OnRemove is orphan (default) or destroy.
@@ -53,7 +53,7 @@ type Target struct {
 
 // Previously says what a target or its objects were called before.
 type Previously struct {
-	Names []string `yaml:"names" strict:"one"` // earlier names or ids
+	Names []string `yaml:"names" strict:"one" jsonschema:"maxItems=100"` // earlier names or ids
 	// Environments maps an environment's earlier name to the one it has now,
 	// for targets with environments.
 	Environments map[string]string             `yaml:"environments"`
@@ -63,7 +63,7 @@ type Previously struct {
 // Export declares an output and who may read it; empty is every target of the
 // same repository.
 type Export struct {
-	ReadableBy []string `yaml:"readableBy" strict:"one"`
+	ReadableBy []string `yaml:"readableBy" strict:"one" jsonschema:"maxItems=1000"`
 }
 
 // Health is one check after apply. Exactly one of the kinds is set; drivers

@@ -46,6 +46,9 @@ func Resolve(ctx Context, file string, m *Manifest) ([]Resolved, plan.Diagnostic
 	return r.out, ordered(r.Diags)
 }
 
+// maxTargets bounds what one manifest expands to.
+const maxTargets = 50_000
+
 // resolver expands one manifest.
 type resolver struct {
 	Context
@@ -53,6 +56,7 @@ type resolver struct {
 	file, base string
 	out        []Resolved
 	ids        map[string]plan.Source
+	over       bool // there are more targets than the bound
 }
 
 // entry is a target on its way to being resolved.
@@ -67,13 +71,24 @@ type entry struct {
 }
 
 func (e *entry) fail(at, mend, format string, args ...any) {
-	e.Errorf(cmp.Or(strict.Locate(e.t.node, at), e.t.node), strict.Join(e.field, at), mend, format, args...)
+	node := e.t.node
+	if !e.Full() {
+		node = cmp.Or(strict.Locate(e.t.node, at), node)
+	}
+	e.Errorf(node, strict.Join(e.field, at), mend, format, args...)
 }
 
 // target resolves one target in each of its environments.
 func (r *resolver) target(t *Target, field string, ea each) {
 	before := r.Errors()
 	e := &entry{resolver: r, t: t, field: field, each: ea}
+	if len(r.out) >= maxTargets {
+		if len(r.out) == maxTargets && !r.over {
+			r.over = true
+			e.fail("name", "split the file", "the file stands for more than %d targets", maxTargets)
+		}
+		return
+	}
 	e.names()
 	e.paths()
 	for i := range t.Health {

@@ -85,6 +85,10 @@ func (d *Decoder) Errors() int {
 	return d.errors
 }
 
+// Full tells that enough mistakes are listed: more are counted only, so it is
+// not worth the effort to describe them.
+func (d *Decoder) Full() bool { return d.stopped || len(d.Diags) > maxFound }
+
 // enter counts a node, follows aliases, and tells whether to go on.
 func (d *Decoder) enter(n *Node, field string, depth int) (*Node, bool) {
 	for n != nil && n.Kind == yaml.AliasNode && !d.stopped {

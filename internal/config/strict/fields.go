@@ -2,6 +2,7 @@ package strict
 
 import (
 	"reflect"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -21,10 +22,11 @@ type Field struct {
 	Enum     []string
 	Minimum  string
 	Maximum  string
+	MaxItems int
 }
 
 // Fields describes a struct type by its tags: `yaml` gives the name; in
-// `jsonschema` required, enum, minimum, maximum and default count;
+// `jsonschema` required, enum, minimum, maximum, maxItems and default count;
 // `strict:"late"` and `strict:"one"` say how it is read.
 func Fields(t reflect.Type) []Field {
 	if f, ok := fieldCache.Load(t); ok {
@@ -86,6 +88,8 @@ func (f *Field) tags(sf reflect.StructField) {
 			f.Minimum = value
 		case "maximum":
 			f.Maximum = value
+		case "maxItems":
+			f.MaxItems, _ = strconv.Atoi(value)
 		}
 	}
 }

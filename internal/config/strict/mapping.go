@@ -84,7 +84,11 @@ func (d *Decoder) structure(n *Node, v reflect.Value, field string, depth int) {
 			if x, ok := v.Addr().Interface().(Extra); ok && x.TakeExtra(p.Key.Value, func() any { return d.any(p.Value, at, depth+1) }) {
 				continue
 			}
-			d.Errorf(p.Key, at, Mend(p.Key.Value, names(fields)), "unknown field")
+			mend := ""
+			if !d.Full() {
+				mend = Mend(p.Key.Value, names(fields))
+			}
+			d.Errorf(p.Key, at, mend, "unknown field")
 			continue
 		}
 		have[f.Name] = true
@@ -108,7 +112,7 @@ type Extra interface {
 }
 
 func (d *Decoder) field(n *Node, v reflect.Value, f *Field, at string, depth int) {
-	before := len(d.Diags)
+	before := d.errors
 	if node := n; f.One && v.Kind() == reflect.Slice {
 		if node.Kind == yaml.AliasNode {
 			node = node.Alias
@@ -120,10 +124,22 @@ func (d *Decoder) field(n *Node, v reflect.Value, f *Field, at string, depth int
 			return
 		}
 	}
+	if f.MaxItems > 0 && items(n) > f.MaxItems {
+		d.Errorf(n, at, "", "the list has %d items; at most %d are read", items(n), f.MaxItems)
+		return
+	}
 	d.into(n, v, at, depth)
-	if len(d.Diags) == before {
+	if d.errors == before {
 		d.constraints(n, v, f, at)
 	}
+}
+
+// items counts what a list holds.
+func items(n *Node) int {
+	if n = follow(n); n == nil || n.Kind != yaml.SequenceNode {
+		return 0
+	}
+	return len(n.Content)
 }
 
 func (d *Decoder) mapping(n *Node, v reflect.Value, field string, depth int) {
