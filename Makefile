@@ -21,7 +21,7 @@ help: ## list the targets
 .PHONY: build
 build: ## build bin/trueup
 	@mkdir -p bin
-	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/trueup ./cmd/trueup
+	$(GO) build -ldflags '$(LDFLAGS)' -o bin/trueup ./cmd/trueup
 
 .PHONY: install
 install: build ## install bin/trueup below PREFIX (/usr/local)

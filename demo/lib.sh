@@ -15,6 +15,9 @@ run() { show "$*"; "$@" 2>&1 | indent; }
 show() { printf '   %s$ %s%s\n' "$bold" "${1//$work\//}" "$off"; }
 indent() { sed -e "s|$work/||g" -e 's/^/     /'; }
 
+# shorten lets the first lines of a long output through, and the summaries.
+shorten() { awk -v n="$1" 'NR <= n || /Plan:/ { print; next } { cut++; if (cut == 1) print "     …" }'; }
+
 # yes states a fact that was just checked on the environment itself.
 yes() { printf '   %s✓ %s%s\n' "$green" "$1" "$off"; }
 fail() {

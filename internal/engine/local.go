@@ -198,7 +198,9 @@ func (e *Engine) localLease(ctx context.Context, o LocalOptions, desired store.D
 	if err != nil {
 		return store.Lease{}, err
 	}
-	st := store.RepositoryState{Name: r.Repository, Head: desired.Commit, Ref: desired.Ref, ConfigVer: e.cfg.Load().version, FetchedAt: e.clock()}
+	// No head: a server that takes this store over later looks at everything
+	// anew and goes on from the repository, not from this checkout.
+	st := store.RepositoryState{Name: r.Repository, Ref: desired.Ref, ConfigVer: e.cfg.Load().version, FetchedAt: e.clock()}
 	t := store.Target{ID: r.ID, Repository: r.Repository, Manifest: r.Manifest, Name: r.Name, Environment: r.Environment,
 		Config: body, State: store.Active, Desired: desired}
 	trigger := store.Trigger{Kind: store.Reconcile, Key: r.ID, Slot: r.Environment, Class: store.ByPerson, Cause: "person",
