@@ -127,7 +127,7 @@ func (t *storedTree) Blob(_ context.Context, e Entry, limit int64) ([]byte, erro
 	if int64(len(b)) > limit {
 		return nil, fmt.Errorf("%d bytes, the limit is %d: %w", len(b), limit, ErrTooLarge)
 	}
-	return b, nil
+	return slices.Clone(b), nil // the caller may change it
 }
 
 // Prefetch does nothing: the store is near.
@@ -142,7 +142,7 @@ func (s storedObjects) Object(_ context.Context, oid string, _ int64) ([]byte, e
 	if err == nil && !ok {
 		err = fmt.Errorf("object %s is not in the store: %w", oid, ErrLFS)
 	}
-	return b, err
+	return slices.Clone(b), err
 }
 
 func lfsKey(oid string) string { return "lfs-sha256-" + oid }

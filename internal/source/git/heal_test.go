@@ -70,6 +70,9 @@ func TestMirrorHeals(t *testing.T) {
 	c := r.Write("a", "2").Commit("two")
 	for name, breakIt := range damage {
 		for _, reopen := range []bool{true, false} {
+			if !reopen && !strings.HasPrefix(name, "pack") {
+				continue // Open has no part in what Fetch finds there
+			}
 			t.Run(fmt.Sprintf("%s, reopened %v", name, reopen), func(t *testing.T) {
 				dir := filepath.Join(t.TempDir(), "m")
 				m := open(t, dir, source.Options{URL: r.Dir})
@@ -185,8 +188,8 @@ func TestHelperFetch(t *testing.T) {
 func TestKillInFetch(t *testing.T) {
 	r := gitserver.NewRepo(t)
 	dir := filepath.Join(t.TempDir(), "m")
-	for i := range 12 {
-		for j := range 40 {
+	for i := range 6 {
+		for j := range 20 {
 			r.Write(fmt.Sprintf("d%d/f%d", j, i), strings.Repeat(fmt.Sprint(rand.Int64()), 500))
 		}
 		c := r.Commit(fmt.Sprint(i))
@@ -205,7 +208,7 @@ func TestKillInFetch(t *testing.T) {
 		if rev, err := m.Resolve(t.Context()); err != nil || rev.Commit != c {
 			t.Fatalf("kill %d: %v %v", i, rev, err)
 		}
-		if files, err := m.Entries(t.Context(), c, ".", true); err != nil || len(files) != 40*(i+2) {
+		if files, err := m.Entries(t.Context(), c, ".", true); err != nil || len(files) != 20*(i+2) {
 			t.Fatalf("kill %d: %d entries, %v", i, len(files), err)
 		}
 	}
@@ -216,10 +219,10 @@ func TestTwoMirrorsOneDirectory(t *testing.T) {
 	r.Write("a", "0").Commit("zero")
 	dir := filepath.Join(t.TempDir(), "m")
 	var wg sync.WaitGroup
-	for i := range 4 {
+	for i := range 3 {
 		wg.Go(func() {
 			m := open(t, dir, source.Options{URL: r.Dir})
-			for range 5 {
+			for range 3 {
 				if _, err := m.Fetch(t.Context()); err != nil {
 					t.Errorf("%d: fetch: %v", i, err)
 				}

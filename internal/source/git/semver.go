@@ -72,6 +72,15 @@ type bound struct {
 	v  version
 }
 
+// holdsAll tells whether all bounds hold. 2.0.0-rc1 is before 2.0.0, yet nobody
+// who says <2.0.0 means it, unless another bound names a pre-release of 2.0.0.
+func holdsAll(all []bound, v version) bool {
+	named := slices.ContainsFunc(all, func(b bound) bool { return len(b.v.pre) > 0 && b.v.num == v.num })
+	return !slices.ContainsFunc(all, func(b bound) bool {
+		return !b.holds(v) || (b.op == "<" && !named && len(v.pre) > 0 && len(b.v.pre) == 0 && v.num == b.v.num)
+	})
+}
+
 func (b bound) holds(v version) bool {
 	c := v.compare(b.v)
 	switch b.op {
@@ -80,8 +89,7 @@ func (b bound) holds(v version) bool {
 	case ">":
 		return c > 0
 	case "<":
-		// 2.0.0-rc1 is before 2.0.0, yet nobody who says <2 means it.
-		return c < 0 && (len(b.v.pre) > 0 || len(v.pre) == 0 || v.num != b.v.num)
+		return c < 0
 	case "<=":
 		return c <= 0
 	case "!=":
@@ -119,14 +127,11 @@ func parseTagPattern(s string) (tagPattern, error) {
 		}
 		p.any = append(p.any, all)
 	}
-	if s == "*" {
-		return parseGlob(s)
-	}
 	return p, nil
 }
 
 func parseGlob(s string) (tagPattern, error) {
-	if _, err := path.Match(s, "x"); err != nil || strings.ContainsAny(s, " <>=^~|") {
+	if _, err := path.Match(s, "x"); err != nil || s == "" || strings.ContainsAny(s, " <>=^~|") {
 		return tagPattern{}, fmt.Errorf("%q is neither a range of versions (\">=1.2 <2\") nor a glob (\"release-*\")", s)
 	}
 	return tagPattern{glob: s, pre: true}, nil
@@ -193,9 +198,7 @@ func (p tagPattern) matches(tag string) bool {
 	if !ok || (len(v.pre) > 0 && !p.pre) {
 		return false
 	}
-	return slices.ContainsFunc(p.any, func(all []bound) bool {
-		return !slices.ContainsFunc(all, func(b bound) bool { return !b.holds(v) })
-	})
+	return slices.ContainsFunc(p.any, func(all []bound) bool { return holdsAll(all, v) })
 }
 
 // less orders tags: by version where both hold one, else by text, those
