@@ -118,3 +118,18 @@ func (t *tx) lockName(class int32, name string) error {
 	_, err := t.exec("SELECT pg_advisory_xact_lock(?, hashtext(?))", class, name)
 	return err
 }
+
+// bulk is from how many rows on a write changes what the planner must know.
+const bulk = 1000
+
+// analyze refreshes PostgreSQL's statistics after a bulk write. Without it
+// the first minute, until autovacuum comes by, reads whole tables. It only
+// speeds up, so it may fail.
+func (d *DB) analyze(ctx context.Context, rows int, tables ...string) {
+	if d.dialect != &postgres || rows < bulk {
+		return
+	}
+	for _, table := range tables {
+		_, _ = d.write.ExecContext(ctx, "ANALYZE "+table)
+	}
+}

@@ -32,10 +32,15 @@ func (d *DB) PutTargets(ctx context.Context, r store.RepositoryState, put []stor
 		}
 		return t.trigger(triggers)
 	})
-	if err == nil && len(triggers) > 0 {
+	if err != nil {
+		return err
+	}
+	d.analyze(ctx, len(put), "targets")
+	if len(triggers) > 0 {
+		d.analyze(ctx, len(triggers), "work", "triggers")
 		d.wake.ring()
 	}
-	return err
+	return nil
 }
 
 func (t *tx) putTargets(put []store.Target) error {

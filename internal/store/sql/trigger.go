@@ -29,6 +29,7 @@ func (d *DB) Trigger(ctx context.Context, triggers ...store.Trigger) error {
 	}
 	err := d.durable(ctx, func(t *tx) error { return t.trigger(triggers) })
 	if err == nil {
+		d.analyze(ctx, len(triggers), "work", "triggers")
 		d.wake.ring()
 	}
 	return err

@@ -21,13 +21,13 @@ func (d *DB) Next(ctx context.Context, kinds []store.WorkKind) (time.Time, error
 			d.claimMu.Lock()
 			after := d.lastClaim[kind]
 			d.claimMu.Unlock()
-			var due dbsql.NullInt64
-			err := t.get([]any{&due}, "SELECT min(due_at) FROM work WHERE kind = ? AND owner = '' AND due_at > ?", string(kind), after)
+			err := t.heads(kind, after, func(h *head) {
+				if next == 0 || h.due < next {
+					next = h.due
+				}
+			})
 			if err != nil {
 				return err
-			}
-			if due.Valid && (next == 0 || due.Int64 < next) {
-				next = due.Int64
 			}
 		}
 		var reap dbsql.NullInt64

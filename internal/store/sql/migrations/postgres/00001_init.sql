@@ -26,8 +26,10 @@ CREATE TABLE work (
     PRIMARY KEY (kind, key)
 );
 CREATE INDEX work_due ON work (kind, slot, class, due_at) WHERE owner = '' AND due_at IS NOT NULL;
-CREATE INDEX work_next ON work (kind, due_at) WHERE owner = '' AND due_at IS NOT NULL;
 CREATE INDEX work_leased ON work (reap_at, slot, run_class) WHERE owner <> '';
+-- Rows of the queue change all the time: clean up early, look again often.
+ALTER TABLE work SET (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02,
+    autovacuum_vacuum_threshold = 200, autovacuum_vacuum_cost_delay = 0);
 
 CREATE TABLE triggers (
     kind       TEXT COLLATE "C" NOT NULL,

@@ -26,7 +26,6 @@ CREATE TABLE work (
     PRIMARY KEY (kind, key)
 );
 CREATE INDEX work_due ON work (kind, slot, class, due_at) WHERE owner = '' AND due_at IS NOT NULL;
-CREATE INDEX work_next ON work (kind, due_at) WHERE owner = '' AND due_at IS NOT NULL;
 CREATE INDEX work_leased ON work (reap_at, slot, run_class) WHERE owner <> '';
 
 CREATE TABLE triggers (
