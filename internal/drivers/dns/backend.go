@@ -135,7 +135,7 @@ func search(ctx context.Context, steps []step, budget int, send func([]step) (bo
 	return try(steps)
 }
 
-// middle finds where to cut steps, sorted by name, without tearing a name
+// middle finds where to cut steps, grouped by name, without tearing a name
 // apart; 0 when they are all of one name.
 func middle(steps []step) int {
 	for d := range len(steps) {

@@ -7,8 +7,9 @@ import (
 
 // token is one word of a zone file, as it stands there, quotes included.
 type token struct {
-	text string
-	line int
+	text  string
+	line  int
+	glued bool // follows the token before without a space, as in alpn="h2"
 }
 
 // entry is one logical line of a zone file: a directive or a record.
@@ -24,6 +25,7 @@ type lexer struct {
 	text string
 	pos  int
 	line int
+	end  int // of the last token
 	room []token
 }
 
@@ -101,6 +103,8 @@ func (l *lexer) entry(e *entry) error {
 // word reads one token; a quoted part keeps its quotes.
 func (l *lexer) word(e *entry) error {
 	start, quoted := l.pos, false
+	glued := l.pos > 0 && l.pos == l.end && len(e.tokens) > 0
+	defer func() { l.end = l.pos }()
 	for ; l.pos < len(l.text); l.pos++ {
 		c := l.text[l.pos]
 		switch {
@@ -112,24 +116,24 @@ func (l *lexer) word(e *entry) error {
 			quoted = !quoted
 			if !quoted {
 				l.pos++
-				e.tokens = append(e.tokens, token{text: l.text[start:l.pos], line: l.line})
+				e.tokens = append(e.tokens, token{text: l.text[start:l.pos], line: l.line, glued: glued})
 				return nil
 			}
 			if l.pos > start {
-				e.tokens = append(e.tokens, token{text: l.text[start:l.pos], line: l.line})
-				start = l.pos
+				e.tokens = append(e.tokens, token{text: l.text[start:l.pos], line: l.line, glued: glued})
+				start, glued = l.pos, true
 			}
 		case c == '\n' && quoted:
 			return errors.New("a quote is never closed")
 		case quoted:
 		case c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == ';' || c == '(' || c == ')':
-			e.tokens = append(e.tokens, token{text: l.text[start:l.pos], line: l.line})
+			e.tokens = append(e.tokens, token{text: l.text[start:l.pos], line: l.line, glued: glued})
 			return nil
 		}
 	}
 	if quoted {
 		return errors.New("a quote is never closed")
 	}
-	e.tokens = append(e.tokens, token{text: l.text[start:l.pos], line: l.line})
+	e.tokens = append(e.tokens, token{text: l.text[start:l.pos], line: l.line, glued: glued})
 	return nil
 }

@@ -2,6 +2,7 @@ package dns
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -170,9 +171,38 @@ func patch(steps []step) []powerdns.RRset {
 func apiSet(r *RRset) powerdns.RRset {
 	set := powerdns.RRset{Name: r.Name, Type: typeName(r.Type), TTL: r.TTL}
 	for _, d := range r.Data {
-		set.Records = append(set.Records, powerdns.Record{Content: r.text(d)})
+		text := r.text(d)
+		if r.Type == mdns.TypeLOC && len(d) == 16 {
+			text = locText([]byte(d))
+		}
+		set.Records = append(set.Records, powerdns.Record{Content: text})
 	}
 	return set
+}
+
+// locText writes a LOC (RFC 1876) with the two decimals that PowerDNS insists
+// on.
+func locText(d []byte) string {
+	angle := func(v uint32, plus, minus string) string {
+		side, n := plus, int64(v)-1<<31
+		if n < 0 {
+			side, n = minus, -n
+		}
+		return fmt.Sprintf("%d %d %d.%03d %s", n/3600000, n/60000%60, n/1000%60, n%1000, side)
+	}
+	size := func(b byte) string {
+		cm := int64(b >> 4)
+		for range b & 15 {
+			cm *= 10
+		}
+		return fmt.Sprintf("%d.%02dm", cm/100, cm%100)
+	}
+	alt, sign := int64(binary.BigEndian.Uint32(d[12:]))-10000000, ""
+	if alt < 0 {
+		sign, alt = "-", -alt
+	}
+	return fmt.Sprintf("%s %s %s%d.%02dm %s %s %s", angle(binary.BigEndian.Uint32(d[4:]), "N", "S"), angle(binary.BigEndian.Uint32(d[8:]), "E", "W"),
+		sign, alt/100, alt%100, size(d[1]), size(d[2]), size(d[3]))
 }
 
 func (b *pdnsAPI) createZone(ctx context.Context, zone string, sets []RRset) error {

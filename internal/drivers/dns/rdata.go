@@ -33,11 +33,14 @@ func (f *zoneFile) data(rec *record, tokens []token, origin string) error {
 		rec.data = string(f.buf)
 		return f.targetDots(rec.typ, tokens)
 	}
-	words := make([]string, len(tokens))
-	for i, t := range tokens {
-		words[i] = t.text
+	var words strings.Builder
+	for _, t := range tokens {
+		if !t.glued {
+			words.WriteByte(' ')
+		}
+		words.WriteString(t.text)
 	}
-	rec.data, err = parseOther(rec.typ, strings.Join(words, " "), origin)
+	rec.data, err = parseOther(rec.typ, words.String(), origin)
 	if err == nil {
 		err = f.resolvedDots(rec)
 	}

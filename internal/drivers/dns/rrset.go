@@ -177,7 +177,7 @@ func (r *RRset) record(data string) (mdns.RR, error) {
 // text gives the data in presentation form.
 func (r *RRset) text(data string) string {
 	rr, err := r.record(data)
-	if err != nil {
+	if _, unknown := rr.(*mdns.RFC3597); err != nil || unknown {
 		return fmt.Sprintf(`\# %d %x`, len(data), data)
 	}
 	return strings.TrimPrefix(rr.String(), rr.Header().String())

@@ -1,11 +1,13 @@
 package dns
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	mdns "github.com/miekg/dns"
 
@@ -206,36 +208,76 @@ func stepSize(s *step) int {
 	return n
 }
 
+// rank orders the messages so that no record points to an address that is not
+// there yet, or not there any more: BIND refuses such a MX. What goes away
+// points first, then what others may point to, then what points, and last the
+// addresses that go away.
+func rank(s *step) int {
+	typ := uint16(0)
+	if s.New != nil {
+		typ = s.New.Value.Type
+	} else {
+		typ = s.Old.Value.Type
+	}
+	points := typ == mdns.TypeMX || typ == mdns.TypeNS || typ == mdns.TypeSRV
+	switch {
+	case s.New == nil && points:
+		return 0
+	case s.New == nil && (typ == mdns.TypeA || typ == mdns.TypeAAAA):
+		return 3
+	case points:
+		return 2
+	}
+	return 1
+}
+
+// unit is all steps of one name: they stay together.
+type unit struct {
+	name  string
+	rank  int
+	size  int
+	steps []step
+}
+
+// units groups steps by name and puts the names in the order to send them.
+func units(steps []step) []unit {
+	at := make(map[string]int, len(steps))
+	var out []unit
+	for i := range steps {
+		name := nameOf(&steps[i])
+		k, ok := at[name]
+		if !ok {
+			k = len(out)
+			at[name] = k
+			out = append(out, unit{name: name, rank: rank(&steps[i])})
+		}
+		u := &out[k]
+		u.steps = append(u.steps, steps[i])
+		u.size += stepSize(&steps[i])
+		if r := rank(&steps[i]); r == 2 || u.rank == 0 {
+			u.rank = r
+		}
+	}
+	slices.SortFunc(out, func(a, b unit) int { return cmp.Or(a.rank-b.rank, strings.Compare(a.name, b.name)) })
+	return out
+}
+
 // cut groups steps into messages: all steps of one name stay together, and a
 // message holds as many names as fit.
 func cut(steps []step, limit int) [][]step {
-	byName := slices.Clone(steps)
-	slices.SortStableFunc(byName, func(a, b step) int {
-		x, y := nameOf(&a), nameOf(&b)
-		switch {
-		case x < y:
-			return -1
-		case x > y:
-			return 1
-		}
-		return 0
-	})
 	var out [][]step
-	size, start := 0, 0
-	for i := 0; i < len(byName); {
-		n, j := 0, i
-		for ; j < len(byName) && nameOf(&byName[j]) == nameOf(&byName[i]); j++ {
-			n += stepSize(&byName[j])
+	var batch []step
+	size := 0
+	for _, u := range units(steps) {
+		if len(batch) > 0 && size+u.size > limit {
+			out = append(out, batch)
+			batch, size = nil, 0
 		}
-		if size > 0 && size+n > limit {
-			out = append(out, byName[start:i])
-			size, start = 0, i
-		}
-		size += n
-		i = j
+		batch = append(batch, u.steps...)
+		size += u.size
 	}
-	if start < len(byName) {
-		out = append(out, byName[start:])
+	if len(batch) > 0 {
+		out = append(out, batch)
 	}
 	return out
 }

@@ -69,8 +69,8 @@ logging { channel c { file %q; severity info; }; category default { c; }; catego
 		if err := os.WriteFile(file, []byte(z.text()), 0o600); err != nil {
 			return "", err
 		}
-		views[z.View] += fmt.Sprintf("zone %q { type primary; file %q; allow-transfer { key %s; }; update-policy { grant %s zonesub ANY; }; };\n",
-			z.plain(), file, k.Name, k.Name)
+		views[z.View] += fmt.Sprintf("zone %q { type primary; file %q; allow-transfer { key %s; }; update-policy { %sgrant %s zonesub ANY; }; };\n",
+			z.plain(), file, k.Name, z.denied(k), k.Name)
 	}
 	for _, v := range order {
 		if v == "" {
@@ -85,4 +85,12 @@ logging { channel c { file %q; severity info; }; category default { c; }; catego
 		fmt.Fprintf(&b, "view %q { match-clients { key k-%s; };\n%s};\n", v, v, views[v])
 	}
 	return b.String(), nil
+}
+
+func (z Zone) denied(k Key) string {
+	var b strings.Builder
+	for _, name := range z.Deny {
+		fmt.Fprintf(&b, "deny %s name %s ANY; ", k.Name, name)
+	}
+	return b.String()
 }

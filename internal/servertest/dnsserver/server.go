@@ -24,6 +24,8 @@ type Zone struct {
 	Name string // "example.com", with or without the last dot
 	Text string // the zone file; "" gives a SOA, one NS and its address
 	View string // the BIND view it lives in; "" for none
+	// Deny are names that the key may not update (BIND alone).
+	Deny []string
 }
 
 // Key is a TSIG key.
