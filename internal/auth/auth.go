@@ -95,6 +95,7 @@ type Object struct {
 	Repository  string
 }
 
+// String names the object for people.
 func (o Object) String() string {
 	switch {
 	case o.Target != "":

@@ -72,10 +72,13 @@ func (s *session) open(ctx context.Context, breakGlass string) (func(), error) {
 		}
 	}
 	dir, tidy := s.cfg.DataDir, func() {}
-	if managed && url == "" {
+	if managed {
+		// Also where the database could be shared: what is asked for here must
+		// not become the server's work.
 		if dir, tidy, err = s.copyStore(ctx); err != nil {
 			return nil, err
 		}
+		url = ""
 	}
 	st, err := storesql.Open(ctx, storesql.Options{URL: url, Dir: dir})
 	if errors.Is(err, store.ErrLocked) {
