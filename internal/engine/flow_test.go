@@ -13,6 +13,7 @@ import (
 )
 
 func TestCommitReachesEnvironmentAndDriftIsMended(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	c1 := w.push(map[string]string{"trueup.yaml": baseManifest, "web/index.html": "one\n", "web/a/b": "b\n"})
 	w.write("theirs", "left alone\n")
@@ -31,6 +32,7 @@ func TestCommitReachesEnvironmentAndDriftIsMended(t *testing.T) {
 }
 
 func TestMassDeletionIsHeldUntilExactlyThatPlanIsApproved(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	c1 := w.push(many(40))
 	w.start()
@@ -61,6 +63,7 @@ func TestMassDeletionIsHeldUntilExactlyThatPlanIsApproved(t *testing.T) {
 // An approval binds inputs and plan, not a commit: another commit with the
 // same inputs (a squash) rests on it, one with other inputs does not.
 func TestApprovalSurvivesASquash(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ctx := context.Background()
 	c1 := w.push(many(40))
@@ -104,6 +107,7 @@ func deletions(keep int) map[string]string {
 }
 
 func TestTargetThatLeavesGitRemovesNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	c1 := w.push(map[string]string{"trueup.yaml": baseManifest, "web/index.html": "one\n"})
 	w.start()
@@ -129,6 +133,7 @@ func TestTargetThatLeavesGitRemovesNothing(t *testing.T) {
 }
 
 func TestBrokenManifestAndEmptyPathRemoveNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	c1 := w.push(map[string]string{"trueup.yaml": baseManifest, "web/index.html": "one\n"})
 	w.start()
@@ -149,6 +154,7 @@ func TestBrokenManifestAndEmptyPathRemoveNothing(t *testing.T) {
 }
 
 func TestRenameKeepsOwnership(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	c1 := w.push(map[string]string{"trueup.yaml": baseManifest, "web/index.html": "one\n", "web/old": "x\n"})
 	w.start()
@@ -161,6 +167,7 @@ func TestRenameKeepsOwnership(t *testing.T) {
 }
 
 func TestRollbackPinsUntilInputsChange(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	c1 := w.push(map[string]string{"trueup.yaml": baseManifest, "web/index.html": "one\n", "other": "x\n"})
 	w.start()
@@ -187,6 +194,7 @@ func TestRollbackPinsUntilInputsChange(t *testing.T) {
 }
 
 func TestGitDownKeepsTheLastStateInForce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	c1 := w.push(map[string]string{"trueup.yaml": baseManifest, "web/index.html": "one\n"})
 	w.start()

@@ -217,7 +217,7 @@ func (j *job) flapping(ctx context.Context) (string, error) {
 	}
 	count := map[plan.Key]int{}
 	for _, r := range runs {
-		if r.Cause != "drift" || r.State != store.RunSucceeded {
+		if r.Cause != "drift" && r.Cause != "retry" || r.State == store.RunHeld {
 			continue
 		}
 		results, err := j.e.store.Results(ctx, r.ID)

@@ -76,9 +76,13 @@ func (e *Engine) fetchAndIntake(ctx context.Context, cfg *active, conf *config.R
 	return e.intake(ctx, intake{cfg: cfg, conf: conf, mirror: m, state: *st, rev: rev, cause: causeOf(l), actor: actorOf(l, "system:poll")})
 }
 
-// causeOf is the most urgent trigger's cause.
+// causeOf is the most urgent trigger's cause. Without a trigger it is a failed
+// run's next attempt or, by the clock, a look for drift.
 func causeOf(l store.Lease) string {
 	best := store.TriggerRecord{Cause: "drift", Class: store.ByClock}
+	if l.Class == store.ByRetry {
+		best.Cause = "retry"
+	}
 	for _, t := range l.Triggers {
 		if t.Class <= best.Class && t.Cause != "" {
 			best = t

@@ -15,6 +15,7 @@ import (
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/drivers/files"
 	"trueup.dev/trueup/internal/engine"
+	"trueup.dev/trueup/internal/plan"
 	"trueup.dev/trueup/internal/secret"
 	"trueup.dev/trueup/internal/store"
 	"trueup.dev/trueup/internal/store/sql"
@@ -137,13 +138,16 @@ func (w *world) start() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	parse := func(_ string, body []byte) (*config.Server, plan.Diagnostics) {
+		return config.ParseServer("server.yaml", body, w.dir, w.drivers())
+	}
 	level := slog.LevelError
 	if testing.Verbose() {
 		level = slog.LevelDebug
 	}
 	e, err := engine.New(ctx, engine.Options{Store: st, Drivers: w.drivers(), Config: w.parse(w.config), DataDir: filepath.Join(w.dir, "data"),
 		Resolvers: secret.Resolvers{"env": secret.Env{}, "file": secret.File{Dir: w.dir}},
-		Log:       slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})), Clock: w.now})
+		Log:       slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})), Clock: w.now, Parse: parse})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -170,7 +174,7 @@ func (w *world) start() {
 // eventually waits until check passes.
 func (w *world) eventually(what string, check func() bool) {
 	w.t.Helper()
-	for range 200 {
+	for range 600 {
 		if check() {
 			return
 		}
@@ -179,6 +183,10 @@ func (w *world) eventually(what string, check func() bool) {
 	ts, _, _ := w.st.Targets(context.Background(), store.TargetFilter{})
 	for _, t := range ts {
 		w.t.Logf("%s: %s desired %.8s applied %.8s: %s %s", t.ID, t.Status.Phase, t.Desired.Commit, t.Status.Applied, t.Status.Gate, t.Status.Message)
+	}
+	runs, _, _ := w.st.Runs(context.Background(), store.RunFilter{})
+	for _, r := range runs {
+		w.t.Logf("run %s %s of %s by %s: %v %s %s", r.ID, r.State, r.Target, r.Cause, r.Summary, r.Gate, r.Error)
 	}
 	rs, _ := w.st.Repositories(context.Background())
 	for _, r := range rs {
