@@ -51,6 +51,7 @@ type TargetAdmin interface {
 type Repositories interface {
 	Repository(ctx context.Context, name string) (RepositoryState, error)
 	Repositories(ctx context.Context) ([]RepositoryState, error)
+	// PutRepository keeps a state; Manifests of nil leaves the stored ones.
 	PutRepository(ctx context.Context, r RepositoryState) error
 }
 
@@ -88,9 +89,9 @@ type LogLine struct {
 // Plans keeps plans: a header and chunks, artefacts encrypted.
 type Plans interface {
 	PutPlan(ctx context.Context, f Fence, run, hash string, p *plan.Plan) error
-	// Plan gives a run's plan.
+	// Plan gives a run's plan and its hash.
 	Plan(ctx context.Context, run string) (*plan.Plan, string, error)
-	// PlanByHash gives the newest plan of a target with that hash.
+	// PlanByHash gives the newest plan of a target with that hash, and its run.
 	PlanByHash(ctx context.Context, target, hash string) (*plan.Plan, string, error)
 }
 
@@ -103,8 +104,9 @@ type Inventory interface {
 	// delete and forget), failed ones lose the mark of a write that surely did
 	// not happen, unknown ones keep it.
 	Record(ctx context.Context, f Fence, target, run string, realm map[plan.Scope]string, r []plan.Result) error
-	// TakeClaims claims all or nothing; ErrConflict comes with the claims that
-	// others hold.
+	// TakeClaims claims all or nothing, for one target; ErrConflict comes with
+	// the claims that others hold. An address that ends in "*" claims all below
+	// it, "*" the whole realm. Record gives claims back with their objects.
 	TakeClaims(ctx context.Context, f Fence, claims []Claim) ([]Claim, error)
 	// WhoOwns finds owners of an address in an environment, for `why`.
 	WhoOwns(ctx context.Context, environment string, address plan.Address) ([]OwnedBy, error)
@@ -193,8 +195,11 @@ type Admin interface {
 	// Now is the store's clock.
 	Now(ctx context.Context) (time.Time, error)
 	// Backup writes a consistent copy that Restore reads, on either database.
+	// What is encrypted stays so: it needs the same encryption key.
 	Backup(ctx context.Context, w io.Writer) error
-	// Retain drops runs, logs and events beyond the limits.
+	// Retain drops a target's runs beyond the newest keepRuns, with plans,
+	// results and logs, and runs and events older than keep. The newest run
+	// and running ones stay.
 	Retain(ctx context.Context, keepRuns int, keep time.Duration) error
 	// Key gives a named secret key of 32 bytes, made on first use, for keyed
 	// hashes and encryption at rest.

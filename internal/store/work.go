@@ -130,6 +130,8 @@ type Queue interface {
 	// again at once.
 	Finish(ctx context.Context, f Fence, done Finish) error
 	// Next gives when the next work is due, for the idle wait; zero is never.
+	// What was due at this process's last Claim is not counted: it waits for a
+	// slot, and the Finish that frees one ends Wait.
 	Next(ctx context.Context, kinds []WorkKind) (time.Time, error)
 }
 

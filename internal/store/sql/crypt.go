@@ -1,8 +1,6 @@
 package sql
 
 import (
-	"bytes"
-	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
@@ -157,60 +155,4 @@ func (k *keyring) openText(label, text string) ([]byte, error) {
 		return nil, fmt.Errorf("%s: %w", label, err)
 	}
 	return k.open(id, label, sealed)
-}
-
-const checkName = "check"
-
-// checkKey makes sure that the given keys fit the database, so that two
-// replicas never seal with different keys.
-func (d *DB) checkKey(ctx context.Context) error {
-	return d.durable(ctx, func(t *tx) error {
-		fresh, err := d.keys.sealText("secret key "+checkName, []byte(checkName))
-		if err != nil {
-			return err
-		}
-		if _, err := t.exec("INSERT INTO secret_keys (name, sealed) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", checkName, fresh); err != nil {
-			return err
-		}
-		var have string
-		if err := t.get([]any{&have}, "SELECT sealed FROM secret_keys WHERE name = ?{update}", checkName); err != nil {
-			return err
-		}
-		plain, err := d.keys.openText("secret key "+checkName, have)
-		if err != nil {
-			return fmt.Errorf("the encryption key does not fit this database: %w", err)
-		}
-		if !bytes.Equal(plain, []byte(checkName)) {
-			return errors.New("the encryption key does not fit this database")
-		}
-		if id, _, _ := strings.Cut(have, ":"); id != d.keys.current {
-			_, err = t.exec("UPDATE secret_keys SET sealed = ? WHERE name = ?", fresh, checkName)
-		}
-		return err
-	})
-}
-
-// Key gives a named secret key of 32 bytes, made on first use.
-func (d *DB) Key(ctx context.Context, name string) ([]byte, error) {
-	label := "secret key " + name
-	var key []byte
-	err := d.durable(ctx, func(t *tx) error {
-		made := make([]byte, keySize)
-		if _, err := rand.Read(made); err != nil {
-			return err
-		}
-		sealed, err := d.keys.sealText(label, made)
-		if err != nil {
-			return err
-		}
-		if _, err := t.exec("INSERT INTO secret_keys (name, sealed) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", name, sealed); err != nil {
-			return err
-		}
-		if err := t.get([]any{&sealed}, "SELECT sealed FROM secret_keys WHERE name = ?", name); err != nil {
-			return err
-		}
-		key, err = d.keys.openText(label, sealed)
-		return err
-	})
-	return key, err
 }

@@ -123,24 +123,28 @@ func TestFilesAreNobodyElses(t *testing.T) {
 
 func TestAnotherKeyIsRefused(t *testing.T) {
 	dir := t.TempDir()
-	open := func(key byte, old ...[]byte) error {
-		s, err := sql.Open(context.Background(), sql.Options{Dir: dir, EncryptionKey: bytes.Repeat([]byte{key}, 32), OldKeys: old})
-		if err == nil {
-			err = s.Close()
+	ctx := context.Background()
+	open := func(key byte, old ...[]byte) ([]byte, error) {
+		s, err := sql.Open(ctx, sql.Options{Dir: dir, EncryptionKey: bytes.Repeat([]byte{key}, 32), OldKeys: old})
+		if err != nil {
+			return nil, err
 		}
-		return err
+		named, err := s.Key(ctx, "content")
+		return named, errors.Join(err, s.Close())
 	}
-	if err := open(1); err != nil {
+	first, err := open(1)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := open(2); !errors.Is(err, sql.ErrNoKey) {
+	if _, err := open(2); !errors.Is(err, sql.ErrNoKey) {
 		t.Fatalf("another key: %v", err)
 	}
-	if err := open(2, bytes.Repeat([]byte{1}, 32)); err != nil {
+	if _, err := open(2, bytes.Repeat([]byte{1}, 32)); err != nil {
 		t.Fatalf("rotated: %v", err)
 	}
-	if err := open(2); err != nil {
-		t.Fatalf("the old key is no longer needed: %v", err)
+	last, err := open(2)
+	if err != nil || !bytes.Equal(first, last) {
+		t.Fatalf("the old key is no longer needed: %x, then %x, %v", first, last, err)
 	}
 }
 
