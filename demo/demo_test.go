@@ -45,7 +45,16 @@ func shell(t *testing.T, dir, bin, stdin string, args ...string) (string, error)
 	return out.String(), err
 }
 
+// TestDemo runs the demo with BIND, and as it runs where BIND can't be had.
 func TestDemo(t *testing.T) {
+	t.Run("bind", runDemo)
+	t.Run("own server", func(t *testing.T) {
+		t.Setenv("NO_BIND", "1")
+		runDemo(t)
+	})
+}
+
+func runDemo(t *testing.T) {
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
 	out, err := shell(t, ".", build(t), "", "./run.sh")

@@ -4,9 +4,7 @@ port='' nameserver=''
 tsig_secret=$(head -c 32 /dev/urandom | base64)
 
 start_nameserver() {
-  port=$(free_port)
-  printf 'demo:hmac-sha256:%s\n' "$tsig_secret" >"$work/tsig"
-  if command -v named >/dev/null && command -v nsupdate >/dev/null && command -v dig >/dev/null; then
+  if [ -z "${NO_BIND-}" ] && command -v named >/dev/null && command -v nsupdate >/dev/null && command -v dig >/dev/null; then
     start_bind
   else
     start_own
@@ -19,6 +17,8 @@ start_bind() {
   local program
   nameserver="BIND $(named -v | sed -n 's/^BIND \([0-9.]*\).*/\1/p')"
   program=$(command -v named)
+  port=$(free_port)
+  printf 'demo:hmac-sha256:%s\n' "$tsig_secret" >"$work/tsig"
   # AppArmor keeps the system's named out of other directories; a copy is free.
   if grep -qs Y /sys/module/apparmor/parameters/enabled; then cp "$program" "$work/named" && program=$work/named; fi
   mkdir "$work/bind"
@@ -45,9 +45,19 @@ CONF
 # start_own starts the in-process server that trueup's tests use.
 start_own() {
   nameserver="trueup's own test server"
+  say "${bold}BIND is not there and could not be installed. This demo uses the small DNS$off"
+  say "${bold}server of trueup's tests instead: it speaks transfer and signed update.$off"
+  (cd "$top" && HOME=$user_home go build -o "$work/nameserver" ./demo/nameserver)
+  start named "$work/nameserver" serve "$work" example.com
+  local end=$((SECONDS + 20))
+  until [ -s "$work/address" ]; do [ "$SECONDS" -lt "$end" ] || fail 'the DNS server does not start'; sleep 0.1; done
+  port=$(sed 's/.*://' "$work/address")
+}
+own() {
+  nameserver="trueup's own test server"
   say "${bold}BIND is not installed and could not be; this demo uses the small DNS server"
   say "of trueup's tests, which speaks transfer and signed update.$off"
-  (cd "$top" && go build -o "$work/nameserver" ./demo/nameserver)
+  (cd "$top" && HOME=$user_home go build -o "$work/nameserver" ./demo/nameserver)
   start named "$work/nameserver" serve "127.0.0.1:$port" "$(cat "$work/tsig")" example.com
 }
 own() { [ -x "$work/nameserver" ]; }
@@ -59,7 +69,7 @@ ask() {
 
 # dig_shown shows the question and the answer.
 dig_shown() {
-  show "dig @127.0.0.1 -p $port +short $1 $2"
+  if own; then show "nameserver ask 127.0.0.1:$port $1 $2"; else show "dig @127.0.0.1 -p $port +short $1 $2"; fi
   local answer
   answer=$(ask "$1" "$2")
   printf '%s\n' "${answer:-(no answer)}" | indent
@@ -68,7 +78,7 @@ dig_shown() {
 # by_hand changes the zone behind trueup's back: lines of nsupdate.
 by_hand() {
   local line
-  show "nsupdate -k demo.key <<END"
+  if own; then show "nameserver update 127.0.0.1:$port <<END"; else show "nsupdate -k demo.key <<END"; fi
   printf '%s\n' "$@" END | sed "s/^/     $dim/; s/\$/$off/"
   if own; then
     for line in "$@"; do "$work/nameserver" update "127.0.0.1:$port" "$(cat "$work/tsig")" example.com "$line"; done

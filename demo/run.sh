@@ -18,6 +18,7 @@ trap 'exit 130' INT TERM
 began=$SECONDS
 
 # Nothing of the user's own settings takes part.
+user_home=$HOME
 export HOME=$work GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 LC_ALL=C.UTF-8
 export GIT_AUTHOR_NAME='Ada' GIT_AUTHOR_EMAIL=ada@example.com GIT_COMMITTER_NAME='Ada' GIT_COMMITTER_EMAIL=ada@example.com
 export TRUEUP_CONFIG=$work/server.yaml
