@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"trueup.dev/trueup/internal/driver"
@@ -69,26 +70,31 @@ func Diff[T any](in driver.Input, set Set[T], desired []Item[T], scopes []Scope[
 
 // part is what is wanted and owned in one scope.
 type part[T any] struct {
-	want  map[plan.Address]*Item[T]
-	owned []plan.Key
+	want   map[plan.Address]*Item[T]
+	owned  []plan.Key
+	weight map[string]int // of what is owned, by class
 }
 
 // split sorts desired and inventory by scope, once, so that the cost of a
 // scope follows its own size.
 func split[T any](inventory driver.Inventory, desired []Item[T]) (map[plan.Scope]*part[T], error) {
 	parts := map[plan.Scope]*part[T]{}
-	of := func(s plan.Scope) *part[T] {
-		p := parts[s]
-		if p == nil {
-			// Most targets have one scope: the first gets room for everything.
-			room, owned := 0, 0
-			if len(parts) == 0 {
-				room, owned = len(desired), len(inventory)
-			}
-			p = &part[T]{want: make(map[plan.Address]*Item[T], room), owned: make([]plan.Key, 0, owned)}
-			parts[s] = p
+	var last *part[T]
+	var name plan.Scope
+	of := func(s plan.Scope) *part[T] { // most objects lie in the scope of the one before
+		if last != nil && name == s {
+			return last
 		}
-		return p
+		last, name = parts[s], s
+		if last == nil {
+			last = &part[T]{weight: map[string]int{}, want: map[plan.Address]*Item[T]{}}
+			if len(parts) == 0 {
+				last.want = make(map[plan.Address]*Item[T], len(desired))
+				last.owned = make([]plan.Key, 0, len(inventory))
+			}
+			parts[s] = last
+		}
+		return last
 	}
 	for i := range desired {
 		it := &desired[i]
@@ -98,9 +104,10 @@ func split[T any](inventory driver.Inventory, desired []Item[T]) (map[plan.Scope
 		}
 		p.want[it.Address] = it
 	}
-	for k := range inventory {
+	for k, o := range inventory {
 		p := of(k.Scope)
 		p.owned = append(p.owned, k)
+		p.weight[o.Class] += max(o.Weight, 1)
 	}
 	return parts, nil
 }
@@ -115,6 +122,9 @@ type differ[T any] struct {
 	renames renames
 	sp      plan.ScopePlan
 	changes []plan.Change
+	// How many of the wanted objects are owned, and there. Where that is all
+	// there are, nothing is left to look for.
+	ownedWanted, seenWanted int
 }
 
 func (d *differ[T]) run() error {
@@ -128,10 +138,7 @@ func (d *differ[T]) run() error {
 	d.sp.Unmanaged = d.s.Unmanaged
 	d.sp.Base = map[plan.Address]string{}
 	d.sp.Owned = map[string]int{}
-	for _, k := range d.part.owned {
-		o := d.in.Inventory[k]
-		d.sp.Owned[o.Class] += max(o.Weight, 1)
-	}
+	maps.Copy(d.sp.Owned, d.part.weight)
 	d.sp.Empty = len(d.s.Items) == 0 && len(d.part.owned) > 0
 	d.renames = d.findRenames()
 	if err := d.wanted(); err != nil {
@@ -162,14 +169,20 @@ func observed[T any](s *Scope[T]) (map[plan.Address]*Item[T], error) {
 // wanted goes over the scope's desired objects.
 func (d *differ[T]) wanted() error {
 	for addr, want := range d.part.want {
+		have := d.have[addr]
+		owned, isOwned := d.in.Inventory[want.Key]
+		if have != nil {
+			d.seenWanted++
+		}
+		if isOwned {
+			d.ownedWanted++
+		}
 		if old, ok := d.renames.from[addr]; ok {
 			if err := d.rename(want, old); err != nil {
 				return err
 			}
 			continue
 		}
-		have := d.have[addr]
-		owned, isOwned := d.in.Inventory[want.Key]
 		v := d.verdict(want, have, owned, isOwned)
 		if v.action == plan.None {
 			d.sp.Unchanged++
@@ -184,6 +197,9 @@ func (d *differ[T]) wanted() error {
 
 // unasked goes over what is owned but no longer desired.
 func (d *differ[T]) unasked() error {
+	if d.ownedWanted == len(d.part.owned) {
+		return nil
+	}
 	for _, k := range d.part.owned {
 		if d.part.want[k.Address] != nil || d.renames.old[k.Address] {
 			continue
@@ -216,6 +232,9 @@ func (d *differ[T]) unasked() error {
 // strangers goes over what nobody asks for and the target does not own: left
 // alone, unless the scope as a whole is the target's.
 func (d *differ[T]) strangers() error {
+	if d.seenWanted == len(d.have) {
+		return nil
+	}
 	for addr, have := range d.have {
 		if d.part.want[addr] != nil {
 			continue

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/plan"
@@ -48,20 +47,22 @@ func (a *applier[T]) batch(ctx context.Context, batch []Step[T]) error {
 	}
 	errs := a.send(ctx, batch)
 	results := make([]plan.Result, len(batch))
-	var stale error
+	// What ends the scope: it was stale, or the run was cancelled. A cancelled
+	// write is no quiet end, not even of the last batch.
+	var ended error
 	for i := range batch {
 		results[i] = a.result(batch[i], errs[i])
+		if errs[i] != nil && ctx.Err() != nil {
+			ended = ctx.Err()
+		}
 		if errors.Is(errs[i], driver.ErrStale) {
-			stale = fmt.Errorf("%s: %w", batch[i].Change.Key, errs[i])
+			ended = fmt.Errorf("%s: %w", batch[i].Change.Key, errs[i])
 		}
 	}
 	if err := a.done(ctx, results); err != nil {
 		return err
 	}
-	if stale == nil && slices.ContainsFunc(errs, func(err error) bool { return err != nil }) {
-		return ctx.Err() // a cancelled write is no quiet end, not even of the last batch
-	}
-	return stale
+	return ended
 }
 
 // done records outcomes, also when the run was cancelled meanwhile.

@@ -67,12 +67,18 @@ func TestDirectoriesOfOthers(t *testing.T) {
 
 func TestTreeOwnership(t *testing.T) {
 	r := newRig(t)
-	r.spec = files.Spec{Ownership: files.OwnTree, Ignore: []string{"cache/**", "*.log"}}
+	r.spec = files.Spec{Ownership: files.OwnTree, Ignore: []string{"cache/**", "**/*.log"}}
 	r.write("stranger/deep/x", "1")
 	r.write("cache/y", "2")
 	r.write("app.log", "3")
+	r.write("used/deep/by.log", "4")
+	r.write("used/x", "5")
 	r.sync(map[string]string{"a": "1", "d/b": "2"})
 	r.gone("stranger")
+	r.gone("used/x")
+	if r.read("used/deep/by.log") != "4" {
+		t.Error("a directory with ignored files was removed")
+	}
 	if r.read("cache/y") != "2" || r.read("app.log") != "3" {
 		t.Error("ignored files were touched")
 	}
