@@ -17,8 +17,11 @@ type DiffLine struct {
 
 // Diff compares two JSON documents field by field. A document that is absent
 // shows all of the other. Pointers in unknown are known only after apply.
-func Diff(before, after json.RawMessage, unknown []string) []DiffLine {
-	d := &differ{unknown: map[string]bool{}}
+//
+// A create or delete leaves out the fields whose value is one of said: what
+// stands in the object's address already.
+func Diff(before, after json.RawMessage, unknown []string, said ...string) []DiffLine {
+	d := &differ{unknown: map[string]bool{}, said: said}
 	for _, u := range unknown {
 		d.unknown[u] = true
 	}
@@ -38,6 +41,7 @@ func Diff(before, after json.RawMessage, unknown []string) []DiffLine {
 type differ struct {
 	lines   []DiffLine
 	unknown map[string]bool
+	said    []string
 }
 
 func parse(doc json.RawMessage) (any, bool) {
@@ -70,6 +74,9 @@ func (d *differ) whole(sign byte, pointer, name string, indent int, v any) {
 			indent++
 		}
 		for _, k := range slices.Sorted(maps.Keys(x)) {
+			if text, ok := x[k].(string); ok && pointer == "" && slices.Contains(d.said, text) {
+				continue
+			}
 			d.whole(sign, pointer+"/"+escape(k), Line(k), indent, x[k])
 		}
 	case string:

@@ -166,7 +166,7 @@ func (p *printer) change(g group) {
 	if g.Action == plan.Adopt || g.Action == plan.Forget {
 		return
 	}
-	for _, l := range Diff(g.Before, g.After, g.Unknown) {
+	for _, l := range Diff(g.Before, g.After, g.Unknown, strings.Split(string(g.Address), "/")...) {
 		p.linef(3, "%s", p.diffLine(l))
 	}
 }

@@ -84,6 +84,17 @@ func TestTextDiff(t *testing.T) {
 	}
 }
 
+func TestWhatTheAddressSaysIsLeftOut(t *testing.T) {
+	lines := Diff(nil, raw(`{"name":"www.","type":"A","ttl":300,"note":"B"}`), nil, "www.", "A")
+	if len(lines) != 2 || lines[0].Text != `note: "B"` || lines[1].Text != "ttl: 300" {
+		t.Errorf("%+v", lines)
+	}
+	// In an update a field that changed is always shown.
+	if lines = Diff(raw(`{"type":"A"}`), raw(`{"type":"B"}`), nil, "A", "B"); len(lines) != 1 {
+		t.Errorf("%+v", lines)
+	}
+}
+
 func TestMaskedAndUnknown(t *testing.T) {
 	var lines []string
 	for _, l := range Diff(raw(`{"key":"***0123456789abcdef","ip":"1"}`), raw(`{"key":"***fedcba9876543210","ip":null}`), []string{"/ip"}) {
