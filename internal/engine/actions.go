@@ -175,7 +175,7 @@ func (e *Engine) drop(ctx context.Context, by store.Actor, kind string) error {
 
 // retrigger reconciles the held targets that a lifted hold covered.
 func (e *Engine) retrigger(ctx context.Context, by store.Actor, kind, key string) error {
-	f := store.TargetFilter{Phase: store.Held, Page: store.Page{Limit: 1000}}
+	f := store.TargetFilter{Phase: store.Held}
 	switch kind {
 	case "environment":
 		f.Environment = key
@@ -188,19 +188,5 @@ func (e *Engine) retrigger(ctx context.Context, by store.Actor, kind, key string
 		}
 		return e.request(ctx, by, t, "person", request{})
 	}
-	for {
-		ts, next, err := e.store.Targets(ctx, f)
-		if err != nil {
-			return err
-		}
-		for _, t := range ts {
-			if err := e.request(ctx, by, t, "person", request{}); err != nil {
-				return err
-			}
-		}
-		if next == "" {
-			return nil
-		}
-		f.After = next
-	}
+	return e.eachTarget(ctx, f, func(t store.Target) error { return e.request(ctx, by, t, "person", request{}) })
 }

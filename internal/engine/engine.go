@@ -147,18 +147,35 @@ func (e *Engine) refuseDropped(ctx context.Context, c *config.Server) error {
 		if _, still := c.Environments[name]; still {
 			continue
 		}
-		ts, _, err := e.store.Targets(ctx, store.TargetFilter{Environment: name})
+		err := e.eachTarget(ctx, store.TargetFilter{Environment: name}, func(t store.Target) error {
+			if t.Status.Owned == 0 {
+				return nil
+			}
+			return fmt.Errorf("environment %s was removed but target %s still owns %d objects there: keep it with `retired: true`", name, t.ID, t.Status.Owned)
+		})
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// eachTarget calls fn for all targets that fit, until it gives an error.
+func (e *Engine) eachTarget(ctx context.Context, f store.TargetFilter, fn func(store.Target) error) error {
+	f.Page = store.Page{Limit: 1000}
+	for {
+		ts, next, err := e.store.Targets(ctx, f)
 		if err != nil {
 			return err
 		}
 		for _, t := range ts {
-			if t.Status.Owned > 0 {
-				errs = append(errs, fmt.Errorf("environment %s was removed but target %s still owns %d objects there: keep it with `retired: true`", name, t.ID, t.Status.Owned))
-				break
+			if err := fn(t); err != nil {
+				return err
 			}
 		}
+		if next == "" {
+			return nil
+		}
+		f.After = next
 	}
-	return errors.Join(errs...)
 }
 
 // Reload puts a new configuration in force and asks for a poll of every

@@ -7,7 +7,6 @@ import (
 
 	"fmt"
 	"path"
-	"slices"
 	"strings"
 
 	"trueup.dev/trueup/internal/config"
@@ -37,7 +36,8 @@ type intake struct {
 	index    *repoIndex
 	snapshot *source.Snapshot
 	changed  []string
-	full     bool // everything is looked at anew
+	full     bool // every manifest is resolved anew
+	all      bool // every target is due
 	found
 }
 
@@ -50,10 +50,14 @@ type found struct {
 	put    map[string]*config.Resolved
 	orphan map[string]bool
 	due    map[string]bool
+	// mended lists manifests that had mistakes at the last commit: what changed
+	// below their targets meanwhile was not taken in.
+	mended map[string]bool
 }
 
 func (e *Engine) intake(ctx context.Context, in intake) error {
-	in.found = found{frozen: map[string]bool{}, put: map[string]*config.Resolved{}, orphan: map[string]bool{}, due: map[string]bool{}}
+	in.found = found{frozen: map[string]bool{}, put: map[string]*config.Resolved{}, orphan: map[string]bool{},
+		due: map[string]bool{}, mended: map[string]bool{}}
 	var err error
 	if in.index, err = e.loadIndex(ctx, in.conf.Name, in.state); err != nil {
 		return err
@@ -68,7 +72,7 @@ func (e *Engine) intake(ctx context.Context, in intake) error {
 	if err != nil {
 		return err
 	}
-	if err := in.resolve(e, manifests); err != nil {
+	if err := in.resolve(ctx, e, manifests); err != nil {
 		return err
 	}
 	in.concern()
@@ -78,22 +82,29 @@ func (e *Engine) intake(ctx context.Context, in intake) error {
 // diff finds the changed paths; with no commit to compare with, or under a
 // new configuration, everything counts as changed.
 func (in *intake) diff(ctx context.Context) error {
-	in.full = in.state.Head == "" || in.state.ConfigVer != in.cfg.version || len(in.state.Invalid) > 0
-	if in.state.Head == "" || in.state.Head == in.rev.Commit {
+	in.all = in.state.Head == ""
+	in.full = in.all || in.state.ConfigVer != in.cfg.version
+	if in.all || in.state.Head == in.rev.Commit {
 		return nil
 	}
 	changed, err := in.mirror.Changed(ctx, in.state.Head, in.rev.Commit)
 	if err != nil {
-		in.full = true // the old commit is gone (a followed force push): compare everything
+		in.full, in.all = true, true // the old commit is gone (a followed force push)
 		return nil
 	}
 	in.changed = changed
 	return nil
 }
 
-// changedManifests lists the trueup.yaml files to resolve anew.
+// changedManifests lists the trueup.yaml files to resolve anew: those that
+// changed, and those that had mistakes.
 func (in *intake) changedManifests(ctx context.Context) (map[string]bool, error) {
 	out := map[string]bool{}
+	for _, d := range in.state.Invalid.Errors() {
+		if path.Base(d.File) == manifestName {
+			out[d.File], in.mended[d.File] = true, true
+		}
+	}
 	if in.full {
 		found, err := in.mirror.Find(ctx, in.rev.Commit, manifestName)
 		if err != nil {
@@ -161,41 +172,52 @@ func childOf(base, p string) (string, bool) {
 
 // resolve reads the manifests at the new commit and compares their targets
 // with those known.
-func (in *intake) resolve(e *Engine, manifests map[string]bool) error {
-	var names []string
-	for m := range manifests {
-		names = append(names, m)
+func (in *intake) resolve(ctx context.Context, e *Engine, manifests map[string]bool) error {
+	names := sortedKeys(manifests)
+	bodies, err := in.read(ctx, names)
+	if err != nil {
+		return err
 	}
-	slices.Sort(names)
-	view := in.snapshot.View(".", []string{"**"})
-	rc := config.Context{Repository: in.conf.Name, Server: in.cfg.Server, Drivers: e.drivers, Tree: view, Branch: in.rev.Ref}
-	next := map[string]*config.Resolved{}
+	rc := config.Context{Repository: in.conf.Name, Server: in.cfg.Server, Drivers: e.drivers,
+		Tree: in.snapshot.View(".", []string{"**"}), Branch: in.rev.Ref}
+	var fresh []config.Resolved
 	for _, name := range names {
-		body, err := view.ReadFile(name)
-		if isNotExist(err) {
-			continue // its targets leave Git
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		in.resolveOne(rc, name, body, next)
-	}
-	for _, name := range names {
-		for _, id := range in.index.manifests[name] {
-			if next[id] == nil && !in.frozen[name] {
-				in.orphan[id] = true
-			}
+		if body, ok := bodies[name]; ok {
+			fresh = append(fresh, in.resolveOne(rc, name, body)...)
 		}
 	}
-	in.check(next)
+	in.compare(manifests, in.check(manifests, fresh))
 	return nil
 }
 
-func (in *intake) resolveOne(rc config.Context, name string, body []byte, next map[string]*config.Resolved) {
+// read gets the manifests that are there at the commit, in one request.
+func (in *intake) read(ctx context.Context, names []string) (map[string][]byte, error) {
+	var entries []source.Entry
+	for _, name := range names {
+		e, ok, err := in.snapshot.Tree().Lookup(ctx, name)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if ok && !e.IsDir() && e.Mode != source.ModeSymlink {
+			entries = append(entries, e)
+		}
+	}
+	texts, err := in.snapshot.ReadEntries(ctx, entries)
+	if err != nil {
+		return nil, err
+	}
+	bodies := make(map[string][]byte, len(entries))
+	for i, e := range entries {
+		bodies[e.Path] = texts[i]
+	}
+	return bodies, nil
+}
+
+func (in *intake) resolveOne(rc config.Context, name string, body []byte) []config.Resolved {
 	if len(body) > maxManifest {
 		in.invalid.Errorf(plan.Source{File: name}, "", "split it", "the file has %d bytes, the limit is %d", len(body), maxManifest)
 		in.frozen[name] = true
-		return
+		return nil
 	}
 	m, diags := config.ParseManifest(name, body)
 	var resolved []config.Resolved
@@ -204,52 +226,58 @@ func (in *intake) resolveOne(rc config.Context, name string, body []byte, next m
 		resolved, more = config.Resolve(rc, name, m)
 		diags = append(diags, more...)
 	}
+	in.invalid = append(in.invalid, diags...)
 	if diags.Err() != nil {
 		in.frozen[name] = true
+		return nil
 	}
-	in.invalid = append(in.invalid, diags...)
-	if in.frozen[name] {
-		return
-	}
-	for i := range resolved {
-		next[resolved[i].ID] = &resolved[i]
-	}
+	return resolved
 }
 
-// check looks at the repository's targets as a whole and keeps those that are
-// new or different. A manifest with a target at fault stays as it was.
-func (in *intake) check(next map[string]*config.Resolved) {
-	if len(next) == 0 {
-		return
+// check looks at the repository's targets as a whole: double names, two
+// targets on one thing, references that lead nowhere, cycles. It gives the
+// fresh targets with their references resolved; manifests at fault are frozen.
+func (in *intake) check(manifests map[string]bool, fresh []config.Resolved) map[string]*config.Resolved {
+	next := map[string]*config.Resolved{}
+	if len(fresh) == 0 {
+		return next
 	}
-	all := make([]config.Resolved, 0, len(in.index.targets)+len(next))
-	for id, r := range in.index.targets {
-		if next[id] == nil && !in.orphan[id] {
+	all := fresh
+	for _, id := range sortedKeys(in.index.targets) {
+		if r := in.index.targets[id]; !manifests[r.Manifest] || in.frozen[r.Manifest] {
 			all = append(all, *r)
 		}
 	}
-	for _, r := range next {
-		all = append(all, *r)
-	}
-	slices.SortFunc(all, func(a, b config.Resolved) int { return strings.Compare(a.ID, b.ID) })
 	diags := config.Check(all)
 	in.invalid = append(in.invalid, diags...)
 	for _, d := range diags.Errors() {
 		in.frozen[d.File] = true
 	}
-	for id, r := range next {
-		if in.frozen[r.Manifest] {
-			delete(in.orphan, id)
-			continue
+	for i := range fresh {
+		if !in.frozen[all[i].Manifest] {
+			next[all[i].ID] = &all[i]
 		}
-		if old := in.index.targets[id]; old == nil || !sameConfig(old, r) {
+	}
+	return next
+}
+
+// compare marks what is new or different, and what left Git. Targets of a
+// frozen manifest stay as they are.
+func (in *intake) compare(manifests map[string]bool, next map[string]*config.Resolved) {
+	for id, r := range next {
+		if old := in.index.targets[id]; old == nil || in.mended[r.Manifest] || !sameConfig(old, r) {
 			in.put[id] = r
 			in.due[id] = true
 		}
 	}
-	for id := range in.orphan {
-		if r := in.index.targets[id]; r != nil && in.frozen[r.Manifest] {
-			delete(in.orphan, id)
+	for name := range manifests {
+		if in.frozen[name] {
+			continue
+		}
+		for _, id := range in.index.manifests[name] {
+			if next[id] == nil {
+				in.orphan[id] = true
+			}
 		}
 	}
 }
@@ -265,7 +293,7 @@ func sameConfig(a, b *config.Resolved) bool {
 // concern marks the targets that the changed paths touch as due.
 func (in *intake) concern() {
 	hit := map[string]bool{}
-	if in.full && in.state.Head != in.rev.Commit {
+	if in.all && in.state.Head != in.rev.Commit {
 		for id := range in.index.targets {
 			hit[id] = true
 		}

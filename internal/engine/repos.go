@@ -216,23 +216,16 @@ func (e *Engine) loadIndex(ctx context.Context, name string, st store.Repository
 		return r.index, nil
 	}
 	x := newRepoIndex(st.Head, st.ConfigVer)
-	f := store.TargetFilter{Repository: name, State: store.Active, Page: store.Page{Limit: 1000}}
-	for {
-		ts, next, err := e.store.Targets(ctx, f)
-		if err != nil {
-			return nil, err
+	err := e.eachTarget(ctx, store.TargetFilter{Repository: name, State: store.Active}, func(t store.Target) error {
+		res := &config.Resolved{}
+		if err := json.Unmarshal(t.Config, res); err != nil {
+			return fmt.Errorf("target %s: stored configuration: %w", t.ID, err)
 		}
-		for _, t := range ts {
-			res := &config.Resolved{}
-			if err := json.Unmarshal(t.Config, res); err != nil {
-				return nil, fmt.Errorf("target %s: stored configuration: %w", t.ID, err)
-			}
-			x.add(res)
-		}
-		if next == "" {
-			break
-		}
-		f.After = next
+		x.add(res)
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	r.index = x
 	return x, nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
+	"strings"
 	"time"
 
 	"trueup.dev/trueup/internal/config"
@@ -85,6 +86,12 @@ func (e *Engine) renames(ctx context.Context, in *intake) error {
 			if in.index.targets[prev] != nil && !in.orphan[prev] {
 				continue // it is still there under its old name
 			}
+			if other, err := e.elsewhere(ctx, prev, id, r.Environment); err != nil || other {
+				if err != nil {
+					return err
+				}
+				continue
+			}
 			err := e.store.Rename(ctx, prev, id)
 			if errors.Is(err, store.ErrNotFound) {
 				continue
@@ -103,6 +110,19 @@ func (e *Engine) renames(ctx context.Context, in *intake) error {
 		}
 	}
 	return nil
+}
+
+// elsewhere tells whether prev, the bare id of a target that now has several
+// environments, was in another environment than id is.
+func (e *Engine) elsewhere(ctx context.Context, prev, id, environment string) (bool, error) {
+	if !strings.HasPrefix(id, prev+"@") {
+		return false, nil
+	}
+	t, err := e.store.Target(ctx, prev)
+	if errors.Is(err, store.ErrNotFound) {
+		return true, nil
+	}
+	return t.Environment != environment, err
 }
 
 // clearPin ends a rollback's pin when the target's own inputs are no longer
