@@ -2,11 +2,13 @@ package dns
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 
 	mdns "github.com/miekg/dns"
 
@@ -171,13 +173,26 @@ func patch(steps []step) []powerdns.RRset {
 func apiSet(r *RRset) powerdns.RRset {
 	set := powerdns.RRset{Name: r.Name, Type: typeName(r.Type), TTL: r.TTL}
 	for _, d := range r.Data {
-		text := r.text(d)
-		if r.Type == mdns.TypeLOC && len(d) == 16 {
-			text = locText([]byte(d))
-		}
-		set.Records = append(set.Records, powerdns.Record{Content: text})
+		set.Records = append(set.Records, powerdns.Record{Content: apiText(r, d)})
 	}
 	return set
+}
+
+var quotedParam = regexp.MustCompile(`="([^"\s\\]*)"`)
+
+// apiText writes a record the way PowerDNS writes it: the API refuses text that
+// it would spell otherwise.
+func apiText(r *RRset, d string) string {
+	switch {
+	case r.Type == mdns.TypeLOC && len(d) == 16:
+		return locText([]byte(d))
+	case r.Type == mdns.TypeCERT && len(d) > 5:
+		b := []byte(d)
+		return fmt.Sprintf("%d %d %d %s", binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:]), b[4], base64.StdEncoding.EncodeToString(b[5:]))
+	case r.Type == mdns.TypeSVCB || r.Type == mdns.TypeHTTPS:
+		return quotedParam.ReplaceAllString(r.text(d), "=$1")
+	}
+	return r.text(d)
 }
 
 // locText writes a LOC (RFC 1876) with the two decimals that PowerDNS insists
