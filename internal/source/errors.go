@@ -19,8 +19,8 @@ var (
 	ErrOutside     = errors.New("outside the target's inputs")
 	ErrUnsafe      = errors.New("unsafe path")
 	ErrTooLarge    = errors.New("too large")
-	ErrSubmodule   = errors.New("submodule not available")
-	ErrLFS         = errors.New("Git LFS object not available")
+	ErrSubmodule   = errors.New("the submodule is not available")
+	ErrLFS         = errors.New("the Git LFS object is not available")
 )
 
 // OutsideError says that something outside path and inputs was to be read,

@@ -19,6 +19,9 @@ const maxLinks = 40
 // maxLinkTarget bounds the length of a symbolic link.
 const maxLinkTarget = 4096
 
+// maxPath bounds the length of a path that is looked up.
+const maxPath = 4096
+
 // View is what one target may read of a snapshot: its path and its inputs.
 // Symbolic links are followed as long as they stay inside. Everything read or
 // looked up is remembered. A View is safe for concurrent use.
@@ -108,7 +111,7 @@ func (v *View) resolve(name string, follow bool) (Entry, error) {
 	if v.err != nil {
 		return Entry{}, v.err
 	}
-	if !fs.ValidPath(name) {
+	if len(name) > maxPath || !fs.ValidPath(name) {
 		return Entry{}, fs.ErrInvalid
 	}
 	at := Entry{Path: ".", Mode: ModeDir}

@@ -1,3 +1,5 @@
+//go:build real
+
 package git_test
 
 import (
@@ -40,10 +42,13 @@ func large(t testing.TB, n int) *gitserver.Repo {
 // many times over.
 func TestTenThousandDirectories(t *testing.T) {
 	const n = 10_000
+	start := time.Now()
 	r := large(t, n)
+	t.Logf("made in %s", time.Since(start))
 	a, b := r.Git("rev-parse", "main~1"), r.Git("rev-parse", "main")
 	m := open(t, filepath.Join(t.TempDir(), "m"), source.Options{URL: r.Dir})
 	fetch(t, m)
+	t.Logf("mirrored after %s", time.Since(start))
 	within := func(what string, limit time.Duration, f func()) {
 		t.Helper()
 		start := time.Now()

@@ -25,10 +25,10 @@ func checkout(t *testing.T, dir string) (*git.Snapshot, source.Revision) {
 
 func TestWorktree(t *testing.T) {
 	r := gitserver.NewRepo(t)
-	c := r.Write("app/a", "a", "app/run.sh", "#!/bin/sh", "other", "o", ".gitignore", "*.tmp\n").Link("a", "app/l").Commit("c")
+	r.Write("app/a", "a", "app/run.sh", "#!/bin/sh", "other", "o", ".gitignore", "*.tmp\n").Link("a", "app/l").Commit("c")
 	r.Git("update-index", "--chmod=+x", "app/run.sh")
 	os.Chmod(filepath.Join(r.Dir, "app/run.sh"), 0o755)
-	c = r.Commit("mode")
+	c := r.Commit("mode")
 	s, rev := checkout(t, filepath.Join(r.Dir, "app"))
 	if rev.Commit != c || rev.Dirty || rev.Tree != r.Git("rev-parse", c+"^{tree}") {
 		t.Errorf("clean: %+v", rev)
