@@ -28,11 +28,32 @@ func StartKnot(dir string, zones ...Zone) (*Server, error) {
 			return nil, err
 		}
 	}
+	conf, err := s.knotConf(zones)
+	if err != nil {
+		return nil, err
+	}
+	s.argv = []string{knotd, "-c", conf}
+	if err := s.Start(); err != nil {
+		return nil, err
+	}
+	return s, s.await(func() error {
+		for _, z := range zones {
+			if err := s.answers(z); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// knotConf writes the configuration and the zone files, and gives the
+// configuration's path.
+func (s *Server) knotConf(zones []Zone) (string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, `server:
   listen: 127.0.0.1@%d
   rundir: %q
-  user: root:root
+  user: %s
   identity: ""
   nsid: ""
 log:
@@ -57,29 +78,15 @@ template:
     zonefile-load: difference
     journal-content: all
 zone:
-`, s.Port, filepath.Join(s.Dir, "run"), s.log, filepath.Join(s.Dir, "db"), s.Key.Name, s.Key.Algorithm, s.Key.Secret, s.Key.Name,
+`, s.Port, filepath.Join(s.Dir, "run"), whoami(), s.log, filepath.Join(s.Dir, "db"), s.Key.Name, s.Key.Algorithm, s.Key.Secret, s.Key.Name,
 		filepath.Join(s.Dir, "zones"))
 	for _, z := range zones {
 		file := filepath.Join(s.Dir, "zones", z.plain()+".zone")
 		if err := os.WriteFile(file, []byte(z.text()), 0o600); err != nil {
-			return nil, err
+			return "", err
 		}
 		fmt.Fprintf(&b, "  - domain: %s\n", z.plain())
 	}
 	conf := filepath.Join(s.Dir, "knot.conf")
-	if err := os.WriteFile(conf, []byte(strings.Replace(b.String(), "user: root:root", "user: "+whoami(), 1)), 0o600); err != nil {
-		return nil, err
-	}
-	s.argv = []string{knotd, "-c", conf}
-	if err := s.Start(); err != nil {
-		return nil, err
-	}
-	return s, s.await(func() error {
-		for _, z := range zones {
-			if err := s.answers(z); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	return conf, os.WriteFile(conf, []byte(b.String()), 0o600)
 }
