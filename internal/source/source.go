@@ -49,7 +49,8 @@ type Options struct {
 	Limits     Limits
 }
 
-// Follow says what decides the revision: exactly one field is set.
+// Follow says what decides the revision. At most one field is set; with none
+// it is the head of the server's default branch.
 type Follow struct {
 	Branch string
 	// TagPattern is a range of semantic versions (">=1.2 <2", "^1.2", "1.x")
@@ -127,7 +128,8 @@ type SignaturePolicy struct {
 	// followed and VerifyHead elsewhere.
 	Verify  Verify
 	GPGKeys []string // armoured public keys
-	// SSHKeys are lines as in authorized_keys or in git's allowed signers file.
+	// SSHKeys are the texts of authorized_keys or allowed signers files, or
+	// single lines of them.
 	SSHKeys []string
 }
 

@@ -15,6 +15,9 @@ import (
 // pinRef keeps a fixed commit from being collected.
 const pinRef = "refs/trueup/pin"
 
+// headRef holds the head of the server's default branch.
+const headRef = "refs/trueup/head"
+
 // gcPacks is the number of packs from which Fetch tidies up by itself.
 const gcPacks = 50
 
@@ -75,6 +78,8 @@ func (m *Mirror) refspecs() []string {
 		out = append(out, "+refs/tags/*:refs/tags/*")
 	case f.Commit != "":
 		out = append(out, "+"+f.Commit+":"+pinRef)
+	default:
+		out = append(out, "+HEAD:"+headRef)
 	}
 	for _, r := range m.opt.Refs {
 		out = append(out, "+"+r+":"+r)

@@ -104,6 +104,26 @@ func TestTagsInVersionOrder(t *testing.T) {
 	}
 }
 
+func TestDefaultBranch(t *testing.T) {
+	r := gitserver.NewRepo(t)
+	r.Write("a", "1").Commit("one")
+	r.Git("checkout", "--quiet", "-b", "trunk")
+	m, err := git.Open(t.Context(), filepath.Join(t.TempDir(), "m"), source.Options{URL: r.Dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	for _, body := range []string{"2", "3"} {
+		c := r.Write("a", body).Commit(body)
+		if !fetch(t, m) || fetch(t, m) {
+			t.Error("changed is wrong")
+		}
+		if rev, err := m.Resolve(t.Context()); err != nil || rev.Commit != c || rev.Ref != "HEAD" {
+			t.Errorf("%+v %v", rev, err)
+		}
+	}
+}
+
 func TestFixedCommit(t *testing.T) {
 	r := gitserver.NewRepo(t)
 	a := r.Write("a", "1").Commit("one")
@@ -144,7 +164,7 @@ func TestSSHSignatures(t *testing.T) {
 	signWithSSH(r, key)
 	r.Write("a", "1").Commit("signed")
 	dir := filepath.Join(t.TempDir(), "m")
-	policy := &source.SignaturePolicy{SSHKeys: []string{public}}
+	policy := &source.SignaturePolicy{SSHKeys: []string{"# who may\n\n" + public}}
 	m := open(t, dir, source.Options{URL: r.Dir, Signatures: policy})
 	all := open(t, filepath.Join(t.TempDir(), "all"), source.Options{URL: r.Dir, Signatures: &source.SignaturePolicy{SSHKeys: policy.SSHKeys, Verify: source.VerifyAll}})
 	resolve := func(m *git.Mirror) error {

@@ -28,7 +28,7 @@ func checkRefName(name string) error {
 	return nil
 }
 
-// checkFollow checks that exactly one thing is followed, and that it is valid.
+// checkFollow checks that at most one thing is followed, and that it is valid.
 func checkFollow(opt source.Options) error {
 	f := opt.Follow
 	n := 0
@@ -37,8 +37,8 @@ func checkFollow(opt source.Options) error {
 			n++
 		}
 	}
-	if n != 1 {
-		return errors.New("follow exactly one of: a branch, a tag pattern, a commit")
+	if n > 1 {
+		return errors.New("follow only one of: a branch, a tag pattern, a commit")
 	}
 	for _, r := range opt.Refs {
 		if !strings.HasPrefix(r, "refs/") || checkRefName(strings.ReplaceAll(r, "*", "x")) != nil || strings.Count(r, "*") > 1 {
@@ -129,8 +129,10 @@ func (m *Mirror) followKey() string {
 		return "branch:" + f.Branch
 	case f.TagPattern != "":
 		return "tags:" + f.TagPattern
+	case f.Commit != "":
+		return "commit:" + f.Commit
 	}
-	return "commit:" + f.Commit
+	return "default branch"
 }
 
 // head finds the followed revision, before any policy.
@@ -145,7 +147,12 @@ func (m *Mirror) head(ctx context.Context) (source.Revision, error) {
 		r.Ref = "refs/heads/" + f.Branch
 		return r, m.orNotFetched(ctx, err)
 	}
-	return m.headTag(ctx)
+	if f.TagPattern != "" {
+		return m.headTag(ctx)
+	}
+	r, err := m.repo.revision(ctx, headRef)
+	r.Ref = "HEAD"
+	return r, m.orNotFetched(ctx, err)
 }
 
 // orNotFetched tells a ref that doesn't exist from a mirror that is empty.

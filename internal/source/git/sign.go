@@ -61,11 +61,16 @@ func newVerifier(opt source.Options) (*verifier, error) {
 		v.gpg = append(v.gpg, list...)
 	}
 	for i, k := range p.SSHKeys {
-		key, err := parseSigner(k)
-		if err != nil {
-			return nil, fmt.Errorf("signatures: sshKeys[%d]: %w", i, err)
+		for _, line := range strings.Split(k, "\n") {
+			if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
+				continue
+			}
+			key, err := parseSigner(line)
+			if err != nil {
+				return nil, fmt.Errorf("signatures: sshKeys[%d]: %w", i, err)
+			}
+			v.ssh = append(v.ssh, key)
 		}
-		v.ssh = append(v.ssh, key)
 	}
 	if len(v.gpg)+len(v.ssh) == 0 {
 		return nil, errors.New("signatures: no key is listed")
