@@ -24,6 +24,8 @@ func (c cancelledBy) Error() string { return fmt.Sprintf("cancelled by %s", c.ac
 const (
 	idleWait  = 5 * time.Second
 	stopGrace = 30 * time.Second
+	// driftSpread is the time over which a restart spreads overdue drift checks.
+	driftSpread = 5 * time.Minute
 )
 
 // allKinds is the work that the engine answers.
@@ -60,6 +62,11 @@ func (e *Engine) Run(ctx context.Context) error {
 func (e *Engine) start(ctx context.Context) error {
 	if err := e.seed(ctx, store.ByClock, "start", "system:start"); err != nil {
 		return fmt.Errorf("seed the queue: %w", err)
+	}
+	if n, err := e.store.SpreadDrift(ctx, driftSpread); err != nil {
+		return fmt.Errorf("spread drift checks: %w", err)
+	} else if n > 0 {
+		e.log.Info("drift checks that came due meanwhile are spread", "targets", n, "over", driftSpread)
 	}
 	e.ready.Store(true)
 	return nil

@@ -211,6 +211,7 @@ type Admin interface {
 type Store interface {
 	Queue
 	QueueAdmin
+	Spreader
 	Targets
 	TargetAdmin
 	Repositories

@@ -149,6 +149,13 @@ type Finish struct {
 	Release bool
 }
 
+// Spreader smooths what a stop has piled up.
+type Spreader interface {
+	// SpreadDrift moves drift checks that have been due for more than a minute
+	// to times within the next over, and gives their number. Other work stays.
+	SpreadDrift(ctx context.Context, over time.Duration) (int64, error)
+}
+
 // WorkItem is a row of the queue, for status views.
 type WorkItem struct {
 	Kind       WorkKind  `json:"kind"`
