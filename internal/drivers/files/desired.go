@@ -174,7 +174,7 @@ func digest(tree fs.FS, e *entry) error {
 	}
 	defer f.Close()
 	h := sha256.New()
-	if e.Size, err = io.Copy(h, f); err != nil {
+	if e.Size, err = copyAll(h, f); err != nil {
 		return fmt.Errorf("%s: %w", e.From, err)
 	}
 	h.Sum(e.Sum[:0])

@@ -3,6 +3,7 @@ package files_test
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"trueup.dev/trueup/internal/driver/drivertest"
+	"trueup.dev/trueup/internal/drivers/files"
 	"trueup.dev/trueup/internal/plan"
 )
 
@@ -99,4 +101,48 @@ func TestCancelledMidFile(t *testing.T) {
 		t.Errorf("it took %s to stop", took)
 	}
 	r.clean()
+}
+
+// gate is a snapshot in which the reader of one file waits.
+type gate struct {
+	fs.FS
+	name             string
+	entered, release chan struct{}
+	once             *sync.Once
+}
+
+func (g gate) Open(name string) (fs.File, error) {
+	if name == g.name {
+		g.once.Do(func() { close(g.entered) })
+		<-g.release
+	}
+	return g.FS.Open(name)
+}
+
+// TestTwoProcessesInOneDirectory: one target's apply sweeps the directory
+// while another target's apply is in the middle of a file there.
+func TestTwoProcessesInOneDirectory(t *testing.T) {
+	r := newRig(t)
+	whole := strings.Repeat("whole", 10_000) // too long to be shown: it is opened only to be written
+	slow := r.input(map[string]string{"slow": whole})
+	p := r.plan(map[string]string{"slow": whole})
+	prep, err := files.New().Prepare(t.Context(), slow)
+	r.must(err)
+	g := gate{slow.Tree, "src/slow", make(chan struct{}), make(chan struct{}), &sync.Once{}}
+	slow.Prepared, slow.Tree = prep, g
+	done := make(chan error, 1)
+	j := drivertest.NewJournal(nil, p)
+	s := r.session()
+	go func() { done <- s.Apply(t.Context(), slow, p, j) }()
+	<-g.entered
+
+	quick := r.input(map[string]string{"quick": "1"})
+	quick.Now = time.Now().Add(time.Hour)
+	q := r.plan(map[string]string{"quick": "1"})
+	r.must(r.session().Apply(t.Context(), quick, q, drivertest.NewJournal(nil, q)))
+	close(g.release)
+	r.must(<-done)
+	if res := j.Results(); len(res) != 1 || res[0].Outcome != plan.Applied || r.read("slow") != whole {
+		t.Errorf("%+v", res)
+	}
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -270,7 +269,7 @@ func sum(at *os.Root, name string, seen fs.FileInfo, e *entry) error {
 	}
 	defer f.Close()
 	h := sha256.New()
-	if e.Size, err = io.Copy(h, f); err != nil {
+	if e.Size, err = copyAll(h, f); err != nil {
 		return err
 	}
 	h.Sum(e.Sum[:0])

@@ -125,7 +125,7 @@ func (s *set) fill(ctx context.Context, f *os.File, e *entry) error {
 	}
 	defer body.Close()
 	h := sha256.New()
-	if _, err := io.Copy(io.MultiWriter(f, h), stoppable{ctx, body}); err != nil {
+	if _, err := copyAll(io.MultiWriter(f, h), stoppable{ctx, body}); err != nil {
 		return err
 	}
 	if [sha256.Size]byte(h.Sum(nil)) != e.Sum {
