@@ -12,6 +12,9 @@ type place struct {
 
 func (p place) source() plan.Source { return plan.Source{File: p.file, Line: int(p.line)} }
 
+// maxSet bounds the records of a set: an answer has 64 KiB.
+const maxSet = 4096
+
 // desiredSet is an RRset with the places of its records, in Data's first order.
 type desiredSet struct {
 	RRset
@@ -92,6 +95,13 @@ func (z *zone) add(rec record, diags *plan.Diagnostics) {
 	if !fresh && s.TTL != rec.ttl {
 		diags.Errorf(rec.at.source(), "", "give all records of a set one TTL",
 			"TTL %d differs from %d of the other %s records of %s (%s)", rec.ttl, s.TTL, typeName(rec.typ), rec.name, s.at[0].source())
+	}
+	if len(s.at) >= maxSet {
+		if len(s.at) == maxSet {
+			diags.Errorf(rec.at.source(), "", "", "%s has more than %d %s records: an answer can't hold them", rec.name, maxSet, typeName(rec.typ))
+			s.at = append(s.at, rec.at)
+		}
+		return
 	}
 	for i, d := range s.Data {
 		if d == rec.data && len(rec.unknown) == 0 {

@@ -148,6 +148,21 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+// Includes that multiply, and sets without end, are cut off.
+func TestLimits(t *testing.T) {
+	self := prepared(t, input(&Spec{Zone: "example.com", Format: "zonefile"}, nil, "z", top+strings.Repeat("$INCLUDE y\n", 20), "y", strings.Repeat("$INCLUDE x\n", 20), "x", strings.Repeat("$INCLUDE z\n$INCLUDE w\n", 20)))
+	if err := self.Diagnostics.Err(); err == nil || !strings.Contains(err.Error(), "includes itself") {
+		t.Errorf("includes: %v", err)
+	}
+	big := prepared(t, input(&Spec{Zone: "example.com", Format: "zonefile"}, nil, "z", top+"$GENERATE 0-5000 www AAAA 2001:db8::${0,0,x}\n"))
+	if err := big.Diagnostics.Err(); err == nil || !strings.Contains(err.Error(), "more than 4096 AAAA records") || len(big.Diagnostics.Errors()) != 1 {
+		t.Errorf("a large set: %v", err)
+	}
+	if err := prepared(t, input(&Spec{}, nil, "example.com.zone", top+"$GENERATE 0-100000000 www$ A 192.0.2.1\n")).Diagnostics.Err(); err == nil || !strings.Contains(err.Error(), "$GENERATE makes more than") {
+		t.Errorf("$GENERATE: %v", err)
+	}
+}
+
 func TestEmptyZoneIsAMistake(t *testing.T) {
 	p := prepared(t, input(&Spec{}, nil, "example.com.zone", top+"@ NS ns1.other.\n"))
 	if err := p.Diagnostics.Err(); err == nil || !strings.Contains(err.Error(), "example.com.zone: it declares no record") {

@@ -15,19 +15,22 @@ import (
 // Limits on what one target's zone files may hold.
 const (
 	maxFile     = 256 << 20
-	maxIncludes = 16
+	maxDepth    = 16
+	maxIncludes = 1000
+	maxMistakes = 1000
 	maxGenerate = 65536
 	maxRecords  = 5_000_000
 )
 
 // zoneFile reads master files (RFC 1035 section 5, RFC 2308 section 4 for $TTL).
 type zoneFile struct {
-	read    func(name string) (string, error) // a file's text, values filled in
-	zone    *zone
-	diags   *plan.Diagnostics
-	unknown map[string]string // marker in the text -> name of the value
-	records int
-	buf     []byte
+	read     func(name string) (string, error) // a file's text, values filled in
+	zone     *zone
+	diags    *plan.Diagnostics
+	unknown  map[string]string // marker in the text -> name of the value
+	records  int
+	includes int
+	buf      []byte
 }
 
 // state is what one record hands on to the next.
@@ -40,6 +43,8 @@ type state struct {
 	last      int64 // the last TTL that was written out, -1 for none
 	file      string
 	depth     int
+	// parent is of the including file.
+	parent *state
 }
 
 // parse reads a file and all that it includes.
@@ -64,6 +69,9 @@ func (f *zoneFile) file(st *state) error {
 		}
 		if err != nil {
 			f.diags.Errorf(plan.Source{File: st.file, Line: e.line}, "", "", "%v", err)
+		}
+		if len(*f.diags) > maxMistakes {
+			return fmt.Errorf("too many mistakes: the rest was not read")
 		}
 		if f.records > maxRecords {
 			return fmt.Errorf("%s: more than %d records", st.file, maxRecords)
@@ -195,8 +203,11 @@ func (f *zoneFile) include(st *state, args []token) error {
 	if len(args) < 1 || len(args) > 2 {
 		return fmt.Errorf("$INCLUDE takes a file and maybe an origin")
 	}
-	if st.depth >= maxIncludes {
-		return fmt.Errorf("$INCLUDE is nested more than %d deep", maxIncludes)
+	if st.depth >= maxDepth {
+		return fmt.Errorf("$INCLUDE is nested more than %d deep", maxDepth)
+	}
+	if f.includes++; f.includes > maxIncludes {
+		return fmt.Errorf("more than %d times $INCLUDE", maxIncludes)
 	}
 	name := strings.Trim(args[0].text, `"`)
 	if path.IsAbs(name) {
@@ -205,7 +216,13 @@ func (f *zoneFile) include(st *state, args []token) error {
 	if name = path.Join(path.Dir(st.file), name); !fs.ValidPath(name) {
 		return fmt.Errorf("$INCLUDE %s: the path leaves the repository", args[0].text)
 	}
+	for up := st; up != nil; up = up.parent {
+		if up.file == name {
+			return fmt.Errorf("$INCLUDE %s: the file includes itself", name)
+		}
+	}
 	sub := *st
+	sub.parent = st
 	sub.file, sub.depth = name, st.depth+1
 	if len(args) == 2 {
 		origin, err := f.name(args[1].text, st.origin)
