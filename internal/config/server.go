@@ -66,6 +66,9 @@ type Limits struct {
 	KeepDays     int           `yaml:"keepDays" jsonschema:"default=365,minimum=1"`     // days that events and logs are kept
 	RetryMin     time.Duration `yaml:"retryMin" jsonschema:"default=5s,minimum=1ms"`    // wait before the first retry
 	RetryMax     time.Duration `yaml:"retryMax" jsonschema:"default=10m,minimum=1ms"`   // longest wait between retries
+	// Lease is how long a replica that died keeps its targets from the others,
+	// beside the time its drivers take to stop. It holds from the next start.
+	Lease time.Duration `yaml:"lease" jsonschema:"default=30s,minimum=1s"`
 }
 
 // Notify routes notifications.

@@ -25,7 +25,7 @@ func parse(t testing.TB, body string) *config.Server {
 func TestDefaults(t *testing.T) {
 	s := parse(t, "version: 1\nrepositories: { a: { url: x } }\npolicies: { p: { approve: [{ by: auto }] }, q: }\nenvironments: { e: { driver: people, connect: {} } }\ncommands: { c: { args: [x] } }\n")
 	want := config.Limits{Concurrency: 8, FetchTimeout: 2 * time.Minute, PlanTimeout: 10 * time.Minute, ApplyTimeout: time.Hour,
-		KeepRuns: 100, KeepDays: 365, RetryMin: 5 * time.Second, RetryMax: 10 * time.Minute}
+		KeepRuns: 100, KeepDays: 365, RetryMin: 5 * time.Second, RetryMax: 10 * time.Minute, Lease: 30 * time.Second}
 	if s.Limits != want {
 		t.Errorf("limits are %+v", s.Limits)
 	}
