@@ -48,6 +48,8 @@ type ScopePlan struct {
 	// pruned or counted.
 	Unknown string `json:"unknown,omitempty"`
 	// Empty tells that nothing at all was found where the target owns objects.
+	// Then nothing may be deleted, and creates and forgets wait for a second
+	// read that confirms it.
 	Empty bool `json:"empty,omitempty"`
 	// Base has, for each address that a change touches, a hash of what was
 	// observed ("" for absent). Apply refuses the scope with ErrStale when the
