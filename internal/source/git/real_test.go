@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -236,4 +237,28 @@ func TestTokenNowhere(t *testing.T) {
 	}
 	noSecretIn(t, dir, canary)
 	noSecretIn(t, dir, "eC1hY2Nlc3M") // base64 of the user name, as in the header
+}
+
+// TestSilentServerTimesOut: a server that takes the request and says nothing.
+func TestSilentServerTimesOut(t *testing.T) {
+	r, s := served(t)
+	r.Write("a", "a").Commit("a")
+	release := make(chan struct{})
+	defer close(release)
+	s.Extra = func(http.ResponseWriter, *http.Request) bool { <-release; return true }
+	m := open(t, t.TempDir(), source.Options{URL: s.URL + "/repo", Credentials: token(), Timeout: time.Second})
+	start := time.Now()
+	if _, err := m.Fetch(t.Context()); !errors.Is(err, source.ErrUnreachable) {
+		t.Errorf("%v", err)
+	}
+	if took := time.Since(start); took > 8*time.Second {
+		t.Errorf("took %s", took)
+	}
+	time.Sleep(200 * time.Millisecond)
+	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, l := range lines {
+		if b, _ := os.ReadFile(l); bytes.Contains(b, []byte("git-remote-http")) && bytes.Contains(b, []byte(s.URL)) {
+			t.Errorf("left behind: %s", b)
+		}
+	}
 }
