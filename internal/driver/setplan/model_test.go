@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"testing"
@@ -110,13 +109,6 @@ func newModel(scopes ...plan.Scope) *model {
 		broken: map[plan.Scope]bool{}, exclusive: map[plan.Scope]bool{}, fail: map[plan.Key]error{}}
 }
 
-func (m *model) clone() *model {
-	c := *m
-	c.env, c.fail = maps.Clone(m.env), maps.Clone(m.fail)
-	c.writes = nil
-	return &c
-}
-
 // world is a model with the inventory of a target.
 type world struct {
 	*model
@@ -188,11 +180,3 @@ func only(t *testing.T, p *plan.Plan, k plan.Key, a plan.Action) plan.Change {
 }
 
 func cellOf(v string) cell { return cell{Kind: "a", Value: v} }
-
-func many(n int, value string) map[plan.Key]cell {
-	m := make(map[plan.Key]cell, n)
-	for i := range n {
-		m[at("", plan.Address(fmt.Sprintf("host-%06d.example.com./A", i)))] = cellOf(value)
-	}
-	return m
-}
