@@ -17,6 +17,9 @@ type runLog struct {
 	lines   []store.LogLine
 	seq     int64
 	flushed time.Time
+	// waiting tells that a later flush is under way, so that whoever follows the
+	// log sees a line that no other one comes after.
+	waiting bool
 }
 
 const (
@@ -41,6 +44,10 @@ func (l *runLog) Logf(format string, args ...any) {
 		l.lines = append(l.lines, store.LogLine{Seq: l.seq, At: l.e.clock(), Text: text})
 	}
 	due := len(l.lines) >= logBatch || time.Since(l.flushed) > logFlush
+	if !due && !l.waiting {
+		l.waiting = true
+		time.AfterFunc(logFlush, func() { l.flush(context.Background()) })
+	}
 	l.mu.Unlock()
 	if due {
 		l.flush(context.Background())
@@ -52,7 +59,7 @@ func (l *runLog) Logf(format string, args ...any) {
 func (l *runLog) flush(ctx context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.flushed = time.Now()
+	l.flushed, l.waiting = time.Now(), false
 	if len(l.lines) == 0 || l.run == "" {
 		return
 	}
