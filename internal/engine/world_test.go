@@ -13,6 +13,7 @@ import (
 
 	"trueup.dev/trueup/internal/config"
 	"trueup.dev/trueup/internal/driver"
+	"trueup.dev/trueup/internal/drivers/dns"
 	"trueup.dev/trueup/internal/drivers/files"
 	"trueup.dev/trueup/internal/engine"
 	"trueup.dev/trueup/internal/plan"
@@ -107,7 +108,7 @@ func (w *world) push(files map[string]string) string {
 }
 
 func (w *world) drivers() driver.Registry {
-	r, err := driver.NewRegistry(files.New())
+	r, err := driver.NewRegistry(files.New(), dns.New())
 	if err != nil {
 		w.t.Fatal(err)
 	}
