@@ -80,6 +80,9 @@ func (j *job) load(ctx context.Context) error {
 		return err
 	}
 	j.target, j.desired, j.status = t, t.Desired, t.Status
+	if err := j.closeAbandoned(ctx); err != nil {
+		return err
+	}
 	j.mode = plan.Apply
 	var req request
 	// A request holds for the run that it asked for, not for later ones.

@@ -79,7 +79,7 @@ func (e *Engine) dispatch(ctx, work context.Context) (int, error) {
 	if room <= 0 {
 		return 0, nil
 	}
-	leases, err := e.store.Claim(ctx, store.ClaimOptions{Owner: e.owner, Kinds: allKinds, Max: room, Lease: e.leaseTime,
+	leases, err := e.store.Claim(ctx, store.ClaimOptions{Owner: e.owner, Kinds: allKinds, Max: room, Lease: e.leaseTime, Grace: e.grace(),
 		ConfigVersion: cfg.version, SlotLimit: e.slotLimits(cfg), DefaultSlot: 1})
 	if err != nil {
 		return 0, err
@@ -90,6 +90,16 @@ func (e *Engine) dispatch(ctx, work context.Context) (int, error) {
 		go e.serve(runCtx, cancel, l)
 	}
 	return len(leases), nil
+}
+
+// grace is how long a lease that ran out is left alone, so that a holder that
+// is still stopping can end: the longest of the drivers' StopGrace.
+func (e *Engine) grace() time.Duration {
+	var d time.Duration
+	for _, name := range e.drivers.Names() {
+		d = max(d, e.drivers[name].Info().StopGrace)
+	}
+	return d
 }
 
 func (e *Engine) slotLimits(cfg *active) map[string]int {
