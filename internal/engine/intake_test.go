@@ -2,6 +2,9 @@ package engine_test
 
 import (
 	"context"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -60,4 +63,33 @@ func TestCommitTouchesOnlyItsTargets(t *testing.T) {
 	if w.file("c/x") != "c\n" {
 		t.Fatal("an orphan lost its files")
 	}
+}
+
+// Rewritten history is refused, also when the mirror that knew the old one is
+// gone; a policy may say otherwise.
+func TestForcePushIsRefusedAfterALostMirror(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.push(map[string]string{"trueup.yaml": baseManifest, "web/a": "one\n"})
+	c2 := w.push(map[string]string{"web/a": "two\n"})
+	w.start()
+	w.synced("infra/site", c2)
+	w.stop()
+	if err := os.RemoveAll(filepath.Join(w.dir, "data", "mirrors")); err != nil {
+		t.Fatal(err)
+	}
+	w.run(w.git, "git", "reset", "-q", "--hard", "HEAD~1")
+	w.run(w.git, "git", "push", "-qf", "origin", "HEAD:main")
+	w.start()
+	w.eventually("the rewind is refused", func() bool {
+		r, err := w.st.Repository(context.Background(), "infra")
+		return err == nil && strings.Contains(r.Error, "rewritten")
+	})
+	if w.file("a") != "two\n" {
+		t.Fatal("a rewound branch was followed")
+	}
+	w.stop()
+	w.config = strings.Replace(w.config, "poll: 1s", "poll: 1s, rewind: follow", 1)
+	w.start()
+	w.eventually("followed where the policy says so", func() bool { return w.file("a") == "one\n" })
 }

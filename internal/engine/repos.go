@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -123,6 +124,13 @@ func (e *Engine) mirror(ctx context.Context, name string) (*git.Mirror, error) {
 	if err != nil {
 		return nil, err
 	}
+	// What was taken in stays the measure of a force push, also when the mirror
+	// is lost.
+	st, err := e.store.Repository(ctx, name)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
+	opt.Accepted = st.Head
 	m, err := git.Open(ctx, filepath.Join(e.dataDir, "mirrors", name), opt)
 	if err != nil {
 		return nil, err
