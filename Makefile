@@ -63,13 +63,15 @@ test-files: deps ## the files driver
 	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) ./internal/drivers/files/...
 
 .PHONY: bench
-bench: bench-core bench-dns ## all benchmarks; see docs/benchmarks.md
+bench: bench-core bench-queue bench-dns ## all benchmarks, into docs/benchmarks.md
 
-.PHONY: bench-core bench-dns
-bench-core: deps ## queue, 10,000 targets, idle memory, start
-	$(GO) run ./bench/core
-bench-dns: deps ## plan and apply against dig and nsupdate
-	$(GO) run ./bench/dns
+.PHONY: bench-core bench-queue bench-dns
+bench-core: deps ## 100 to 10,000 targets: push, idle poll, memory, start
+	scripts/bench-report.sh core $(GO) run ./bench/core
+bench-queue: deps ## the queue alone, on SQLite and PostgreSQL
+	scripts/bench-report.sh queue $(GO) run ./bench/queue
+bench-dns: deps ## plan and apply beside dig and nsupdate
+	scripts/bench-report.sh dns $(GO) run ./bench/dns
 
 .PHONY: fuzz
 fuzz: ## every fuzz test for FUZZTIME (10s)

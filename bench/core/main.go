@@ -1,5 +1,7 @@
-// Command core measures what many targets cost a server: a push, a poll that
-// brings nothing, memory, the start.
+// Command core measures what many targets cost a server: a push that concerns
+// one of them, a poll that brings nothing, memory, the start; and how many a
+// second are reconciled with a driver that does nothing. Each result is a line
+// "figure NAME VALUE UNIT".
 package main
 
 import (
@@ -15,16 +17,15 @@ import (
 )
 
 func main() {
-	page := flag.String("page", "docs/benchmarks.md", "page to put the results into; empty for none")
 	sizes := flag.String("sizes", "100,1000,10000", "numbers of targets")
 	flag.Parse()
-	if err := run(*page, *sizes); err != nil {
+	if err := run(*sizes); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(page, sizes string) error {
+func run(sizes string) error {
 	tmp, err := os.MkdirTemp("", "trueup-bench")
 	if err != nil {
 		return err
@@ -34,8 +35,6 @@ func run(page, sizes string) error {
 	if out, err := exec.Command("go", "build", "-o", bin, "./cmd/trueup").CombinedOutput(); err != nil {
 		return fmt.Errorf("build: %w: %s", err, out)
 	}
-	t := &measure.Table{Title: "Many targets: one push that concerns one of them",
-		Head: []string{"Targets", "Manifests", "Push to applied", "CPU of it", "CPU of an idle poll", "Memory, idle", "Start to ready", "First state of all"}}
 	for size := range strings.SplitSeq(sizes, ",") {
 		for _, many := range []bool{false, true} {
 			var n int
@@ -44,7 +43,7 @@ func run(page, sizes string) error {
 			}
 			fmt.Fprintf(os.Stderr, "%d targets, manifest per directory: %v\n", n, many)
 			s := &scene{dir: filepath.Join(tmp, fmt.Sprintf("%d-%v", n, many)), bin: bin, n: n, many: many}
-			if err := measureScene(s, t); err != nil {
+			if err := measureScene(s); err != nil {
 				return err
 			}
 			if err := os.RemoveAll(s.dir); err != nil {
@@ -52,14 +51,10 @@ func run(page, sizes string) error {
 			}
 		}
 	}
-	q, err := queueTable(tmp)
-	if err != nil {
-		return err
-	}
-	return measure.Publish(page, "core", t, q)
+	return queues(tmp)
 }
 
-func measureScene(s *scene, t *measure.Table) error {
+func measureScene(s *scene) error {
 	if err := s.prepare(); err != nil {
 		return err
 	}
@@ -90,10 +85,18 @@ func measureScene(s *scene, t *measure.Table) error {
 	if err != nil {
 		return err
 	}
-	manifests := "one"
+	name := fmt.Sprintf("targets_%d_one_manifest_", s.n)
 	if s.many {
-		manifests = "one per directory"
+		name = fmt.Sprintf("targets_%d_many_manifests_", s.n)
 	}
-	t.Add(s.n, manifests, c.Wall, c.CPU, poll, s.server.Resident(), ready, first)
+	fig := func(what string, d time.Duration, aim string) {
+		measure.Figure(name+what, measure.Milliseconds(d), "ms", aim)
+	}
+	fig("push_to_applied", c.Wall, "")
+	fig("push_cpu", c.CPU, "")
+	fig("idle_poll_cpu", poll, "")
+	fig("start_to_ready", ready, "<= 2000")
+	fig("first_state_of_all", first, "")
+	measure.Figure(name+"idle_memory", float64(s.server.Resident())/1e6, "MB", "<= 200")
 	return nil
 }

@@ -17,35 +17,35 @@ import (
 	storesql "trueup.dev/trueup/internal/store/sql"
 )
 
-const queueTargets = 2000
+const queueTargets = 500
 
-// queueTable measures how many targets a second are reconciled with a driver
-// that does nothing.
-func queueTable(tmp string) (*measure.Table, error) {
-	t := &measure.Table{Title: fmt.Sprintf("Reconciling %d targets with a driver that does nothing", queueTargets),
-		Head: []string{"Store", "Replicas", "Targets per second", "Wall"}}
+// queues measures how many targets a second are reconciled with a driver that
+// does nothing, on either store.
+func queues(tmp string) error {
 	ctx := context.Background()
 	pg, err := postgres.Start(ctx, postgres.Options{Durable: true})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer pg.Stop()
 	for _, c := range []struct {
-		name, url string
-		replicas  int
-	}{{"SQLite", "", 1}, {"PostgreSQL", "one", 1}, {"PostgreSQL", "three", 3}} {
-		if c.url != "" {
-			if c.url, err = pg.NewDatabase(ctx); err != nil {
-				return nil, err
+		store    string
+		replicas int
+	}{{"sqlite", 1}, {"postgres", 1}, {"postgres", 3}} {
+		url := ""
+		if c.store == "postgres" {
+			if url, err = pg.NewDatabase(ctx); err != nil {
+				return err
 			}
 		}
-		wall, err := queueRun(filepath.Join(tmp, fmt.Sprintf("queue-%s-%d", c.name, c.replicas)), c.url, c.replicas)
+		name := fmt.Sprintf("%s_%d", c.store, c.replicas)
+		wall, err := queueRun(filepath.Join(tmp, name), url, c.replicas)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		t.Add(c.name, c.replicas, int(queueTargets/wall.Seconds()), wall)
+		measure.Figure("reconcile_noop_"+name, queueTargets/wall.Seconds(), "targets/s", "")
 	}
-	return t, nil
+	return nil
 }
 
 func queueRun(dir, url string, replicas int) (time.Duration, error) {

@@ -75,13 +75,13 @@ func (p *Process) CPU() time.Duration {
 	return time.Duration(ticks) * time.Second / 100
 }
 
-// Resident is the process's memory now.
-func (p *Process) Resident() Bytes {
+// Resident is the process's memory now, in bytes.
+func (p *Process) Resident() int64 {
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	for line := range strings.Lines(string(b)) {
 		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
 			n, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-			return Bytes(n << 10)
+			return n << 10
 		}
 	}
 	return 0
