@@ -72,7 +72,11 @@ func (d *DB) Runs(ctx context.Context, f store.RunFilter) ([]store.Run, string, 
 	w.equal("target", f.Target)
 	w.equal("environment", f.Environment)
 	w.equal("repository", f.Repository)
-	w.equal("state", string(f.State))
+	if f.State == store.RunActive {
+		w.add("state = 'running'") // in words: the index of the few that run serves no parameter
+	} else {
+		w.equal("state", string(f.State))
+	}
 	if !f.Since.IsZero() {
 		w.add("started >= ?", micros(f.Since))
 	}
