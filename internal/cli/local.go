@@ -170,7 +170,7 @@ func (s *session) teams() []string {
 // confirm shows a plan and decides whether to apply it.
 func (s *session) confirm(r engine.LocalResult) bool {
 	s.print.clear()
-	s.show(r, true)
+	s.show(r)
 	if r.Held != "" {
 		if slices.ContainsFunc(s.flags.approve, func(h string) bool { return strings.HasPrefix(r.Hash, h) }) {
 			return true
@@ -192,7 +192,7 @@ func (s *session) confirm(r engine.LocalResult) bool {
 }
 
 // show prints a target's plan for people.
-func (s *session) show(r engine.LocalResult, apply bool) {
+func (s *session) show(r engine.LocalResult) {
 	if !s.app.table() || r.Plan == nil || s.shown[r.Target.ID] {
 		return
 	}
@@ -205,7 +205,6 @@ func (s *session) show(r engine.LocalResult, apply bool) {
 		}
 	}
 	_ = render.Plan(s.cmd.OutOrStdout(), style(s.cmd), v)
-	_ = apply
 }
 
 // report prints what became of all and chooses the exit code.
@@ -221,7 +220,7 @@ func (s *session) report(results []engine.LocalResult, apply bool) error {
 		if err := s.app.print(s.cmd, api.List[engine.LocalResult]{Items: notNil(results)}); err != nil {
 			return err
 		}
-	} else if err := s.tell(results, apply); err != nil {
+	} else if err := s.tell(results); err != nil {
 		return err
 	}
 	switch {
@@ -235,9 +234,9 @@ func (s *session) report(results []engine.LocalResult, apply bool) error {
 	return nil
 }
 
-func (s *session) tell(results []engine.LocalResult, apply bool) error {
+func (s *session) tell(results []engine.LocalResult) error {
 	for _, r := range results {
-		s.show(r, apply)
+		s.show(r)
 		if len(r.Diagnostics) > 0 {
 			if err := render.Diagnostics(s.cmd.ErrOrStderr(), render.For(s.cmd.ErrOrStderr()), r.Diagnostics); err != nil {
 				return err
