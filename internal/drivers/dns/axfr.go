@@ -16,7 +16,7 @@ type live struct {
 	soa   RRset
 	realm string
 	sets  []RRset
-	index map[setKey]int32
+	index index
 	data  chunk[string]
 	// missing marks a zone that the server does not have.
 	missing  bool
@@ -28,12 +28,12 @@ func (l *live) add(name string, r RRset, data string) {
 		l.sets[n-1].Data = append(l.sets[n-1].Data, data)
 		return
 	}
-	k := setKey{name, r.Type}
-	if i, ok := l.index[k]; ok {
+	h := hashSet(name, r.Type)
+	if i := l.index.find(h, func(i int32) bool { return l.sets[i].Type == r.Type && l.sets[i].Name == name }); i >= 0 {
 		l.sets[i].Data = append(l.sets[i].Data, data)
 		return
 	}
-	l.index[k] = int32(len(l.sets))
+	l.index.put(h, int32(len(l.sets)))
 	r.Name, r.Data = name, l.data.one(data)
 	l.sets = append(l.sets, r)
 }
@@ -46,7 +46,7 @@ func (l *live) sort() {
 
 // newLive makes room for a number of sets.
 func newLive(room int) *live {
-	return &live{index: make(map[setKey]int32, room), sets: make([]RRset, 0, room)}
+	return &live{index: newIndex(room), sets: make([]RRset, 0, room)}
 }
 
 // readZone transfers a zone (RFC 5936). A transfer that does not end with the

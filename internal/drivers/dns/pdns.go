@@ -106,7 +106,7 @@ func (l *live) addPDNS(zone string, s *powerdns.RRset) error {
 		l.soa = r
 		return nil
 	}
-	l.index[setKey{name, r.Type}] = int32(len(l.sets))
+	l.index.put(hashSet(name, r.Type), int32(len(l.sets)))
 	l.sets = append(l.sets, r)
 	return nil
 }

@@ -213,10 +213,11 @@ func (s *session) knownZone(spec *Spec) (zoneRef, bool) {
 
 // ahead is a zone that is being read while the files are parsed.
 type ahead struct {
-	ref  zoneRef
-	done chan struct{}
-	live *live
-	err  error
+	ref   zoneRef
+	done  chan struct{}
+	live  *live
+	scope setplan.Scope[*RRset]
+	err   error
 }
 
 // startReading begins to read the zone, where it is known before the files
@@ -233,23 +234,31 @@ func (s *session) startReading(ctx context.Context, in driver.Input) *ahead {
 	a := &ahead{ref: ref, done: make(chan struct{})}
 	go func() {
 		defer close(a.done)
-		a.live, a.err = s.backend.read(ctx, ref.name, ref.view, len(in.Inventory)+16)
+		a.live, a.scope, a.err = s.readScope(ctx, in, spec, ref)
 	}()
 	return a
 }
 
+func (s *session) readScope(ctx context.Context, in driver.Input, spec *Spec, ref zoneRef) (*live, setplan.Scope[*RRset], error) {
+	l, err := s.backend.read(ctx, ref.name, ref.view, len(in.Inventory)+16)
+	if err != nil {
+		return nil, setplan.Scope[*RRset]{}, err
+	}
+	return l, spec.scopeOf(in, ref, l), nil
+}
+
 // readAhead gives a zone: the one that is being read already, or a new
 // reading.
-func (z *zoneSet) readAhead(ctx context.Context, in driver.Input, ref zoneRef) (*live, error) {
+func (z *zoneSet) readAhead(ctx context.Context, in driver.Input, ref zoneRef) (*live, setplan.Scope[*RRset], error) {
 	a := z.ahead
-	if a == nil || a.ref.name != ref.name || a.ref.view != ref.view {
-		return z.backend.read(ctx, ref.name, ref.view, len(in.Inventory)+16)
+	if a == nil || a.ref != ref {
+		return z.readScope(ctx, in, z.spec, ref)
 	}
 	z.ahead = nil // the next reading is a new one
 	select {
 	case <-a.done:
-		return a.live, a.err
+		return a.live, a.scope, a.err
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, setplan.Scope[*RRset]{}, ctx.Err()
 	}
 }

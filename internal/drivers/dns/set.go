@@ -99,7 +99,7 @@ func (z *zoneSet) Observed(ctx context.Context, in driver.Input, _ []plan.Key) (
 			out = append(out, s)
 			continue
 		}
-		l, err := z.readAhead(ctx, in, ref)
+		l, scope, err := z.readAhead(ctx, in, ref)
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
@@ -116,17 +116,19 @@ func (z *zoneSet) Observed(ctx context.Context, in driver.Input, _ []plan.Key) (
 				continue
 			}
 		}
+		scope.Realm = l.realm
 		z.live[name] = l
-		out = append(out, z.scopeOf(in, ref, name, l))
+		out = append(out, scope)
 	}
 	return out, nil
 }
 
 // scopeOf sorts out what can be the target's from what never can.
-func (z *zoneSet) scopeOf(in driver.Input, ref zoneRef, name plan.Scope, l *live) setplan.Scope[*RRset] {
+func (spec *Spec) scopeOf(in driver.Input, ref zoneRef, l *live) setplan.Scope[*RRset] {
+	name := scopeName(ref.name, ref.view)
 	s := setplan.Scope[*RRset]{Name: name, Realm: l.realm, Items: make([]item, 0, len(l.sets)+2),
-		Exclusive: z.spec.Ownership == OwnZone && !ref.reverse}
-	if z.spec.CreateZone && !ref.reverse && !l.missing {
+		Exclusive: spec.Ownership == OwnZone && !ref.reverse}
+	if spec.CreateZone && !ref.reverse && !l.missing {
 		s.Items = append(s.Items, zoneItem(name, ref.name, plan.Source{}))
 	}
 	all := l.sets
@@ -134,7 +136,7 @@ func (z *zoneSet) scopeOf(in driver.Input, ref zoneRef, name plan.Scope, l *live
 		all = append(all, l.soa)
 	}
 	for i := range all {
-		if z.unmanaged(in, ref.name, name, &all[i]) {
+		if spec.unmanaged(in, ref.name, name, &all[i]) {
 			s.Unmanaged++
 			continue
 		}
@@ -145,12 +147,12 @@ func (z *zoneSet) scopeOf(in driver.Input, ref zoneRef, name plan.Scope, l *live
 
 // unmanaged tells what is never touched: what servers make, the SOA and apex
 // NS unless asked for, ignored names and those outside the target's scope.
-func (z *zoneSet) unmanaged(in driver.Input, zone string, scope plan.Scope, r *RRset) bool {
+func (spec *Spec) unmanaged(in driver.Input, zone string, scope plan.Scope, r *RRset) bool {
 	switch {
 	case serverMade[r.Type], r.Type == typeALIAS, r.Type == typeLUA, r.Type == typeOther,
-		r.Type == mdns.TypeSOA && !z.spec.ManageSOA,
-		r.Type == mdns.TypeNS && r.Name == zone && !z.spec.ManageApexNS,
-		len(z.spec.Ignore) > 0 && matchAny(z.spec.Ignore, r.Name, zone),
+		r.Type == mdns.TypeSOA && !spec.ManageSOA,
+		r.Type == mdns.TypeNS && r.Name == zone && !spec.ManageApexNS,
+		len(spec.Ignore) > 0 && matchAny(spec.Ignore, r.Name, zone),
 		outside(in, plan.Key{Scope: scope}, r):
 		return true
 	}

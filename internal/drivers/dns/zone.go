@@ -23,17 +23,12 @@ type desiredSet struct {
 	skip bool // SOA and apex NS that are not managed
 }
 
-type setKey struct {
-	name string
-	typ  uint16
-}
-
 // zone is what the snapshot asks for in one zone.
 type zone struct {
 	name  string
 	view  string
 	sets  []desiredSet
-	index map[setKey]int32
+	index index
 	// managed counts the sets that are not skipped.
 	managed int
 	// reverse marks a zone that holds PTR records made from forward zones
@@ -50,7 +45,7 @@ type zone struct {
 
 // newZone makes a zone with room for a number of sets.
 func newZone(name, view, file string, room int) *zone {
-	return &zone{name: name, view: view, file: file, index: make(map[setKey]int32, room), sets: make([]desiredSet, 0, room)}
+	return &zone{name: name, view: view, file: file, index: newIndex(room), sets: make([]desiredSet, 0, room)}
 }
 
 // scope is "example.com." or "example.com./view".
@@ -68,17 +63,21 @@ func (z *zone) set(name string, typ uint16, ttl uint32) (*desiredSet, bool) {
 	if n := len(z.sets); n > 0 && z.sets[n-1].Name == name && z.sets[n-1].Type == typ {
 		return &z.sets[n-1], false
 	}
-	k := setKey{name, typ}
-	if i, ok := z.index[k]; ok {
+	h := hashSet(name, typ)
+	if i := z.find(h, name, typ); i >= 0 {
 		return &z.sets[i], false
 	}
-	z.index[k] = int32(len(z.sets))
+	z.index.put(h, int32(len(z.sets)))
 	z.sets = append(z.sets, desiredSet{RRset: RRset{Name: name, Type: typ, TTL: ttl}})
 	return &z.sets[len(z.sets)-1], true
 }
 
+func (z *zone) find(hash uint32, name string, typ uint16) int32 {
+	return z.index.find(hash, func(i int32) bool { return z.sets[i].Type == typ && z.sets[i].Name == name })
+}
+
 func (z *zone) get(name string, typ uint16) *desiredSet {
-	if i, ok := z.index[setKey{name, typ}]; ok {
+	if i := z.find(hashSet(name, typ), name, typ); i >= 0 {
 		return &z.sets[i]
 	}
 	return nil
