@@ -22,7 +22,7 @@ type proxy struct {
 
 	mu      sync.Mutex
 	rng     *rand.Rand
-	cut     float64       // share of updates and transfers that are cut
+	cut     float64       // share of updates that are cut; of queries, a fifth of it
 	hold    chan struct{} // updates wait here while it is not nil
 	answers bool          // not the update waits but its answer
 	held    int           // updates that wait or have waited
@@ -200,7 +200,7 @@ func (p *proxy) fate(isUpdate bool) string {
 		return "hold answer"
 	case isUpdate && p.hold != nil:
 		return "hold request"
-	case p.rng.Float64() >= p.cut:
+	case p.rng.Float64() >= p.cut || !isUpdate && p.rng.IntN(5) > 0: // queries are many
 		return ""
 	case isUpdate:
 		how = []string{"half a request", "no answer", "no wait"}[p.rng.IntN(3)]

@@ -22,7 +22,7 @@ func TestKilledAtRandom(t *testing.T) {
 	s.ready()
 	w.ledger = sqliteLedger(t, s.dir)
 	w.settle(60 * time.Second)
-	p.disturb(0.15)
+	p.disturb(0.25)
 	kills, looks := 0, 0
 	for end := time.Now().Add(4 * time.Minute); w.ledger.number("SELECT count(*) FROM runs") < runs; {
 		if time.Now().After(end) {
