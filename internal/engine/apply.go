@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"trueup.dev/trueup/internal/driver"
@@ -90,7 +91,7 @@ func (j *job) apply(ctx context.Context) ([]plan.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, j.limits().ApplyTimeout)
 	defer cancel()
 	jr := &journal{j: j, realm: j.realms()}
-	err := j.session.Apply(ctx, j.input, j.plan, jr)
+	err := j.session.Apply(ctx, j.input, j.cleared(), jr)
 	if err != nil {
 		j.dropSession(err)
 		if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
@@ -98,6 +99,17 @@ func (j *job) apply(ctx context.Context) ([]plan.Result, error) {
 		}
 	}
 	return jr.all(), err
+}
+
+// cleared gives the plan with its conflicts lifted: they are violations that
+// only an approval of this very plan lets through.
+func (j *job) cleared() *plan.Plan {
+	p := *j.plan
+	p.Changes = slices.Clone(j.plan.Changes)
+	for i := range p.Changes {
+		p.Changes[i].Conflict = ""
+	}
+	return &p
 }
 
 // journal writes down what an apply does, under the run's fence, before and

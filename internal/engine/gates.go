@@ -7,10 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path"
 	"time"
 
 	"trueup.dev/trueup/internal/config"
+	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/plan"
 	"trueup.dev/trueup/internal/policy"
 	"trueup.dev/trueup/internal/store"
@@ -53,6 +53,9 @@ func (a *active) policyOf(env *config.Environment) (*config.Policy, *policyRules
 
 // gates gathers the facts about the plan and decides.
 func (j *job) gates(ctx context.Context) error {
+	if err := j.owners(ctx); err != nil {
+		return err
+	}
 	f, err := j.facts(ctx)
 	if err != nil {
 		return err
@@ -60,6 +63,36 @@ func (j *job) gates(ctx context.Context) error {
 	j.decision = Decide(f)
 	if j.decision.Proceed {
 		j.run.Approval = j.decision.RestsOn
+	}
+	return nil
+}
+
+// maxOwners is how many objects in conflict are looked up.
+const maxOwners = 20
+
+// owners refuses a plan that wants what another target owns. Only an object
+// that nobody owns can be taken over with an approval.
+func (j *job) owners(ctx context.Context) error {
+	var texts []string
+	n := 0
+	for i := range j.plan.Changes {
+		c := &j.plan.Changes[i]
+		if c.Conflict == "" || n == maxOwners {
+			continue
+		}
+		n++
+		owned, err := j.e.store.WhoOwns(ctx, j.env.Name, c.Address)
+		if err != nil {
+			return err
+		}
+		for _, o := range owned {
+			if o.Scope == c.Scope && o.Target != j.target.ID {
+				texts = append(texts, fmt.Sprintf("%s is owned by target %s", c.Key, o.Target))
+			}
+		}
+	}
+	if len(texts) > 0 {
+		return driver.Permanent(fmt.Errorf("two targets claim the same: %s", listed(texts)))
 	}
 	return nil
 }
@@ -245,17 +278,4 @@ func shortDoc(doc json.RawMessage) string {
 		return string(doc[:120]) + "…"
 	}
 	return string(doc)
-}
-
-// matchAny tells whether a name fits one of the globs; no globs fit all.
-func matchAny(globs []string, name string) bool {
-	if len(globs) == 0 {
-		return true
-	}
-	for _, g := range globs {
-		if ok, err := path.Match(g, name); err == nil && ok {
-			return true
-		}
-	}
-	return false
 }

@@ -293,3 +293,54 @@ func TestRestoredStoreOnlyPlans(t *testing.T) {
 	}
 	w.eventually("goes on once confirmed", func() bool { return w.file("a") == "y\n" })
 }
+
+func TestAnObjectOfSomebodyElseIsTakenOverOnlyOnApproval(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.write("a", "theirs\n")
+	c1 := w.push(map[string]string{"trueup.yaml": baseManifest, "web/a": "ours\n", "web/b": "b\n"})
+	w.start()
+	held := w.held("infra/site", engine.GateGuard)
+	if w.file("a") != "theirs\n" {
+		t.Fatal("somebody else's file was overwritten")
+	}
+	if _, err := w.e.Approve(context.Background(), engine.Approver{Actor: "user:ann"}, "infra/site", held.Status.PlanHash, "agreed"); err != nil {
+		t.Fatal(err)
+	}
+	w.synced("infra/site", c1)
+	if w.file("a") != "ours\n" || w.file("b") != "b\n" {
+		t.Fatal("the approved take-over did not happen")
+	}
+}
+
+// Two targets may put files into one directory.
+func TestTwoTargetsShareADirectory(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c1 := w.push(map[string]string{"trueup.yaml": "version: 1\ntargets:\n  - {name: one, environment: site, path: one, scope: {files: ['d/a*', d]}}\n  - {name: two, environment: site, path: two, scope: {files: ['d/b*', d]}}\n",
+		"one/d/a": "a\n", "two/d/b": "b\n"})
+	w.start()
+	w.synced("infra/one", c1)
+	w.synced("infra/two", c1)
+	if w.file("d/a") != "a\n" || w.file("d/b") != "b\n" {
+		t.Fatal("one of the two is missing")
+	}
+}
+
+func TestWhatAnotherTargetOwnsIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	two := "version: 1\ntargets:\n  - {name: site, environment: site, path: web, scope: {files: ['a', 'b']}}\n  - {name: other, environment: site, path: other, scope: {files: ['a', 'c']}}\n"
+	c1 := w.push(map[string]string{"trueup.yaml": two, "web/a": "one\n", "other/c": "c\n"})
+	w.start()
+	w.synced("infra/site", c1)
+	w.synced("infra/other", c1)
+	w.push(map[string]string{"other/a": "two\n"})
+	w.eventually("refused, with the owner's name", func() bool {
+		s := w.target("infra/other").Status
+		return s.Phase == store.Failing && strings.Contains(s.Message, "infra/site")
+	})
+	if w.file("a") != "one\n" {
+		t.Fatal("another target's file was overwritten")
+	}
+}
