@@ -35,7 +35,7 @@ func (e *Engine) Sync(ctx context.Context, by store.Actor, target string, o Sync
 	if err := e.event(ctx, by, "target.sync", target, "", map[string]any{"mode": o.Mode, "reason": o.Reason}); err != nil {
 		return err
 	}
-	return e.request(ctx, by, t, "person", request{Mode: o.Mode, Reason: o.Reason})
+	return e.request(ctx, by, t, "person", request(o))
 }
 
 func (e *Engine) request(ctx context.Context, by store.Actor, t store.Target, cause string, r request) error {
