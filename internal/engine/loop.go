@@ -180,9 +180,11 @@ func (e *Engine) idle(ctx context.Context) {
 }
 
 // keepLeases renews leases well before they end, stops runs whose lease was
-// lost and passes on wishes to cancel.
+// lost and passes on wishes to cancel. A store that does not answer counts as
+// one that refuses: no call waits for longer than a sixth of the lease.
 func (e *Engine) keepLeases(ctx context.Context) {
-	tick := time.NewTicker(min(e.leaseTime/3, time.Second))
+	every := min(e.leaseTime/3, time.Second)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	renewed := time.Now()
 	for {
@@ -192,26 +194,41 @@ func (e *Engine) keepLeases(ctx context.Context) {
 		case <-tick.C:
 		}
 		held := e.running.fences()
-		e.passOnCancels(ctx, held)
-		if len(held) == 0 || time.Since(renewed) < e.leaseTime/3 {
-			if len(held) == 0 {
-				renewed = time.Now()
-			}
+		if len(held) == 0 {
+			renewed = time.Now()
 			continue
 		}
-		lost, err := e.store.Renew(ctx, e.leaseTime, held...)
-		if err == nil {
-			renewed = time.Now()
-		} else if time.Since(renewed) > e.leaseTime*2/3 {
-			lost = held // stop writing before another replica may take over
+		if time.Since(renewed) >= e.leaseTime/3-every/2 {
+			asked := time.Now() // the lease counts from here or later
+			if e.renew(ctx, held, renewed) {
+				renewed = asked
+			} else {
+				continue
+			}
 		}
-		for _, f := range lost {
-			e.running.cancel(f, errLeaseLost)
-		}
+		e.passOnCancels(ctx, held)
 	}
 }
 
+// renew extends leases and stops the runs of those that are lost. It tells
+// whether the store answered; when it has not for so long that the leases
+// near their end, the runs stop before another replica may take over.
+func (e *Engine) renew(ctx context.Context, held []store.Fence, renewed time.Time) bool {
+	ctx, cancel := context.WithTimeout(ctx, e.leaseTime/6)
+	defer cancel()
+	lost, err := e.store.Renew(ctx, e.leaseTime, held...)
+	if err != nil && time.Since(renewed) > e.leaseTime*2/3 {
+		lost = held
+	}
+	for _, f := range lost {
+		e.running.cancel(f, errLeaseLost)
+	}
+	return err == nil
+}
+
 func (e *Engine) passOnCancels(ctx context.Context, held []store.Fence) {
+	ctx, cancel := context.WithTimeout(ctx, e.leaseTime/6)
+	defer cancel()
 	for _, f := range held {
 		if f.Kind != store.Reconcile {
 			continue

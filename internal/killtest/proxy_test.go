@@ -26,6 +26,7 @@ type proxy struct {
 	hold    chan struct{} // updates wait here while it is not nil
 	answers bool          // not the update waits but its answer
 	held    int           // updates that wait or have waited
+	gone    time.Time     // when a client last gave a held update up
 	cuts    map[string]int
 	updates []update
 }
@@ -185,6 +186,9 @@ func (p *proxy) wait(client net.Conn) bool {
 		_ = client.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
 		var timeout net.Error
 		if _, err := client.Read(make([]byte, 1)); !errors.As(err, &timeout) || !timeout.Timeout() {
+			p.mu.Lock()
+			p.gone = time.Now()
+			p.mu.Unlock()
 			return false
 		}
 	}
