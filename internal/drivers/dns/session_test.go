@@ -32,7 +32,6 @@ func TestConcurrentChangeIsStale(t *testing.T) {
 	srv, s := openFake(t)
 	j := newJournal()
 	in := input(&Spec{}, j.inv, "example.com.zone", top+"www A 192.0.2.1\nnew A 192.0.2.2\n")
-	p := mustPlan(t, s, in)
 	for _, c := range []struct{ name, add string }{
 		{"the same set appeared", "www.example.com. 300 IN A 192.0.2.99"},
 		{"a CNAME appeared", "www.example.com. 300 IN CNAME x.example.com."},
@@ -40,7 +39,7 @@ func TestConcurrentChangeIsStale(t *testing.T) {
 		if err := srv.Edit("example.com.", nil, []string{"www.example.com. A", "www.example.com. CNAME"}); err != nil {
 			t.Fatal(err)
 		}
-		p = mustPlan(t, s, in)
+		p := mustPlan(t, s, in)
 		set, _, err := s.newSet(context.Background(), in)
 		if err != nil {
 			t.Fatal(err)
