@@ -71,6 +71,26 @@ func TestConcurrentChangeIsStale(t *testing.T) {
 	}
 }
 
+// A server drops an A beside a CNAME in silence: what goes must go first, in
+// the same message.
+func TestCNAMEAndAddressChangePlaces(t *testing.T) {
+	srv, s := openFake(t)
+	j := newJournal()
+	mustApply(t, s, input(&Spec{}, j.inv, "example.com.zone", top+"a CNAME x.example.org.\nb A 192.0.2.1\nz MX 1 b\n"), j)
+	p := mustApply(t, s, input(&Spec{}, j.inv, "example.com.zone", top+"a A 192.0.2.2\nb CNAME x.example.org.\nz MX 1 a\n"), j)
+	for _, c := range p.Changes {
+		if c.Group != p.Changes[0].Group {
+			t.Errorf("%s is written apart", c.Key)
+		}
+	}
+	got := strings.Join(srv.Records("example.com."), "\n")
+	for _, want := range []string{"a.example.com.\t300\tIN\tA\t192.0.2.2", "b.example.com.\t300\tIN\tCNAME\tx.example.org."} {
+		if !strings.Contains(got, want) {
+			t.Errorf("missing %s in\n%s", want, got)
+		}
+	}
+}
+
 // An answer that never comes leaves the outcome unknown; the next run settles
 // it by reading.
 func TestLostAnswerIsUnknown(t *testing.T) {

@@ -203,6 +203,10 @@ func findTSIG(msg []byte) (tsigRecord, bool, error) {
 	if binary.BigEndian.Uint16(msg[off:]) != mdns.TypeTSIG {
 		return rec, false, nil
 	}
+	// Class and TTL are digested as the constants they must be.
+	if binary.BigEndian.Uint16(msg[off+2:]) != mdns.ClassANY || binary.BigEndian.Uint32(msg[off+4:]) != 0 {
+		return rec, false, fmt.Errorf("the TSIG record's class or TTL is wrong: %w", errTSIG)
+	}
 	if rec.alg, off, err = expandName(nil, msg, off+10); err != nil {
 		return rec, false, err
 	}
