@@ -40,7 +40,9 @@ func TestKilledAtRandom(t *testing.T) {
 			s.thaw()
 		default:
 			s.kill()
-			kills++
+			if kills++; kills%3 == 0 {
+				w.journalled()
+			}
 			s.start()
 		}
 	}

@@ -17,7 +17,7 @@ func patient(t *testing.T) (*world, *proxy, *server) {
 	t.Helper()
 	w := newWorld(t, 1)
 	p := newProxy(t, w.dns.Addr, w.rng)
-	config := strings.NewReplacer("timeout: 20s", "timeout: 10m", "driftInterval: 5s", "driftInterval: 1h").Replace(w.config(p.addr(), ""))
+	config := strings.Replace(w.config(p.addr(), ""), "timeout: 20s", "timeout: 10m", 1)
 	s := newServer(t, w.dir, "one", config)
 	s.start()
 	s.ready()
