@@ -22,9 +22,9 @@ func (noop) Info() driver.Info {
 		Scope: func() driver.ScopeSpec { return &noopConfig{} }, Connect: func() any { return &noopConfig{} }}
 }
 
-// Prepare asks for nothing.
+// Prepare asks for one thing, for an empty desired state is refused.
 func (noop) Prepare(context.Context, driver.Input) (*driver.Prepared, error) {
-	return &driver.Prepared{}, nil
+	return &driver.Prepared{Desired: []driver.Desired{{Key: plan.Key{Address: "nothing"}}}}, nil
 }
 
 // Open connects to nothing.

@@ -38,7 +38,7 @@ func (d *DB) PutBlob(ctx context.Context, id string, body []byte) error {
 	if body == nil {
 		body = []byte{}
 	}
-	return d.durable(ctx, func(t *tx) error {
+	return d.soon(ctx, func(t *tx) error {
 		// The new time keeps a known blob from being swept before its new
 		// state names it.
 		n, err := t.exec("UPDATE blobs SET at = {now} WHERE id = ?", id)
@@ -95,7 +95,7 @@ func (d *DB) KeepState(ctx context.Context, f store.Fence, target string, s stor
 	if err != nil {
 		return err
 	}
-	return d.fenced(ctx, f, func(t *tx) error {
+	return d.fencedSoon(ctx, f, func(t *tx) error {
 		_, err := t.exec(`INSERT INTO states (target, commit_id, kind, at, body) VALUES (?, ?, ?, {now}, ?)
 			ON CONFLICT (target, commit_id) DO UPDATE SET at = excluded.at, body = excluded.body,
 			kind = CASE WHEN states.kind = 'good' OR (states.kind = 'applied' AND excluded.kind = 'approved') THEN states.kind ELSE excluded.kind END`,

@@ -15,7 +15,7 @@ func (d *DB) AddEvent(ctx context.Context, events ...store.Event) error {
 	if len(events) == 0 {
 		return nil
 	}
-	return d.durable(ctx, func(t *tx) error { return t.addEvents(events) })
+	return d.soon(ctx, func(t *tx) error { return t.addEvents(events) })
 }
 
 func (t *tx) addEvents(events []store.Event) error {

@@ -30,7 +30,7 @@ func (d *DB) PutPlan(ctx context.Context, f store.Fence, run, hash string, p *pl
 	if err != nil {
 		return err
 	}
-	return d.fenced(ctx, f, func(t *tx) error {
+	return d.fencedSoon(ctx, f, func(t *tx) error {
 		if _, err := t.exec("DELETE FROM plan_chunks WHERE run = ?", run); err != nil {
 			return err
 		}

@@ -59,7 +59,7 @@ func (d *DB) Repositories(ctx context.Context) ([]store.RepositoryState, error) 
 // PutRepository keeps what was seen of a repository. Manifests of nil leaves
 // the stored ones: a poll that brings nothing need not write them again.
 func (d *DB) PutRepository(ctx context.Context, r store.RepositoryState) error {
-	return d.durable(ctx, func(t *tx) error { return t.putRepository(r) })
+	return d.soon(ctx, func(t *tx) error { return t.putRepository(r) })
 }
 
 func (t *tx) putRepository(r store.RepositoryState) error {

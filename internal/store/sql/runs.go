@@ -17,7 +17,7 @@ import (
 // set come from the store's clock.
 func (d *DB) PutRun(ctx context.Context, f store.Fence, r store.Run) error {
 	r.Error, r.Cause = text(r.Error), text(r.Cause)
-	return d.fenced(ctx, f, func(t *tx) error {
+	return d.fencedSoon(ctx, f, func(t *tx) error {
 		if err := t.stamp(&r.Started); err != nil {
 			return err
 		}
@@ -119,7 +119,7 @@ func (d *DB) AddResults(ctx context.Context, f store.Fence, run string, results 
 		}
 		chunks = append(chunks, b)
 	}
-	return d.fenced(ctx, f, func(t *tx) error {
+	return d.fencedSoon(ctx, f, func(t *tx) error {
 		for _, c := range chunks {
 			_, err := t.exec("INSERT INTO results (run, seq, body) SELECT ?, COALESCE(max(seq), 0) + 1, ? FROM results WHERE run = ?", run, c, run)
 			if err != nil {

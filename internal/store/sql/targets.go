@@ -187,7 +187,7 @@ func (d *DB) SetStatus(ctx context.Context, f store.Fence, id string, s store.St
 	if err != nil {
 		return err
 	}
-	return d.fenced(ctx, f, func(t *tx) error {
+	return d.fencedSoon(ctx, f, func(t *tx) error {
 		return t.one("target "+id, "UPDATE targets SET status = ?, phase = ? WHERE id = ?", doc, string(s.Phase), id)
 	})
 }

@@ -42,6 +42,18 @@ func (d *DB) fenced(ctx context.Context, f store.Fence, fn func(t *tx) error) er
 	})
 }
 
+// fencedSoon is fenced for what a power failure may take back: history,
+// status, fingerprints. The inventory's journal is durable and carries it all
+// to disk, in order.
+func (d *DB) fencedSoon(ctx context.Context, f store.Fence, fn func(t *tx) error) error {
+	return d.soon(ctx, func(t *tx) error {
+		if err := t.check(f); err != nil {
+			return err
+		}
+		return fn(t)
+	})
+}
+
 // view runs a transaction that only reads.
 func (d *DB) view(ctx context.Context, fn func(t *tx) error) error {
 	return d.attempts(ctx, d.read, &dbsql.TxOptions{ReadOnly: d.dialect == &postgres}, fn)
