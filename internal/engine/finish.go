@@ -244,12 +244,21 @@ func (j *job) schedule(ctx context.Context, done store.Finish, out outcome, err 
 		if at := j.decision.Recheck; out == held && !at.IsZero() && at.Before(done.NextDue) {
 			done.NextDue = at
 		}
+		// A dependency wakes those that wait for it; a process that died in
+		// between must not leave them waiting for long.
+		if at := j.e.clock().Add(dependencyRecheck); out == held && j.decision.Gate == GateDependency && at.Before(done.NextDue) {
+			done.NextDue = at
+		}
 		if at := now.NextDue; !at.IsZero() && at.After(j.e.clock()) && at.Before(done.NextDue) {
 			done.NextDue = at
 		}
 	}
 	return done
 }
+
+// dependencyRecheck is how often a target looks whether its dependencies are
+// there by now.
+const dependencyRecheck = 30 * time.Second
 
 // nextDue is when drift is looked for again.
 func (j *job) nextDue() time.Time {

@@ -220,3 +220,21 @@ func TestGitDownKeepsTheLastStateInForce(t *testing.T) {
 	c2 := w.push(map[string]string{"web/index.html": "two\n"})
 	w.synced("infra/site", c2)
 }
+
+func TestOnRemoveDestroyStillNeedsAnApproval(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	manifest := "version: 1\ntargets:\n  - {name: site, environment: site, path: web, onRemove: destroy}\n"
+	c1 := w.push(map[string]string{"trueup.yaml": manifest, "web/index.html": "one\n"})
+	w.start()
+	w.synced("infra/site", c1)
+	w.push(map[string]string{"trueup.yaml": "version: 1\ntargets: []\n"})
+	held := w.held("infra/site", engine.GateGuard)
+	if w.file("index.html") != "one\n" {
+		t.Fatal("onRemove destroyed without an approval")
+	}
+	if _, err := w.e.Approve(context.Background(), engine.Approver{Actor: "user:ann"}, "infra/site", held.Status.PlanHash, ""); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("destroyed", func() bool { return w.file("index.html") == "" && w.target("infra/site").State == store.Retired })
+}

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -137,19 +136,4 @@ func (e *Engine) Session(ctx context.Context, environment string) (driver.Sessio
 	}
 	s, err := d.Open(ctx, e.environment(env), driver.Read)
 	return s, env, err
-}
-
-// destroyDue asks for the destruction of targets that left Git and said so.
-func (e *Engine) destroyDue(ctx context.Context, in *intake, orphan []string) error {
-	for _, id := range orphan {
-		r := in.index.targets[id]
-		if r == nil || r.OnRemove != "destroy" {
-			continue
-		}
-		err := e.Destroy(ctx, in.actor, id, "onRemove: destroy")
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return err
-		}
-	}
-	return nil
 }

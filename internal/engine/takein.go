@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"trueup.dev/trueup/internal/config"
+	"trueup.dev/trueup/internal/plan"
 	"trueup.dev/trueup/internal/store"
 )
 
@@ -42,14 +43,35 @@ func (e *Engine) takeIn(ctx context.Context, in *intake) error {
 	st.Head, st.Ref, st.ConfigVer = in.rev.Commit, in.rev.Ref, in.cfg.version
 	st.FetchedAt, st.Error, st.ErrorAt, st.Invalid = e.clock(), "", time.Time{}, in.invalid
 	orphan := sortedKeys(in.orphan)
-	if err := e.store.PutTargets(ctx, st, put, orphan, triggers); err != nil {
+	removals, err := in.removals(orphan)
+	if err != nil {
 		return err
 	}
-	if err := e.destroyDue(ctx, in, orphan); err != nil {
+	triggers = append(triggers, removals...)
+	if err := e.store.PutTargets(ctx, st, put, orphan, triggers); err != nil {
 		return err
 	}
 	e.updateIndex(in, st)
 	return e.intakeEvents(ctx, in, orphan)
+}
+
+// removals asks for a destroy plan of the targets that left Git and said so
+// with onRemove. The plan is held for an approval like any other of its kind.
+func (in *intake) removals(orphan []string) ([]store.Trigger, error) {
+	var ts []store.Trigger
+	for _, id := range orphan {
+		r := in.index.targets[id]
+		if r == nil || r.OnRemove != "destroy" {
+			continue
+		}
+		body, err := json.Marshal(request{Mode: plan.Destroy, Reason: "onRemove: destroy"})
+		if err != nil {
+			return nil, err
+		}
+		ts = append(ts, store.Trigger{Kind: store.Reconcile, Key: id, Slot: r.Environment, Class: store.ByPerson,
+			Cause: "removed", Actor: in.actor, Commit: in.rev.Commit, Payload: body})
+	}
+	return ts, nil
 }
 
 func (in *intake) triggerCause() string {
