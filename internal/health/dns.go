@@ -31,10 +31,22 @@ func askDNS(ctx context.Context, c config.DNSCheck) error {
 	if err != nil {
 		return err
 	}
-	q := new(dns.Msg)
-	q.SetQuestion(dns.Fqdn(c.Name), qtype)
-	q.SetEdns0(1232, false)
-	answer, err := exchange(ctx, q, server)
+	servers := []string{server}
+	if c.Ask == everyNameserver {
+		if servers, err = nameservers(ctx, c.Name, server); err != nil {
+			return err
+		}
+	}
+	for _, one := range servers {
+		if err := askOne(ctx, c, qtype, one); err != nil {
+			return fmt.Errorf("%s: %w", one, err)
+		}
+	}
+	return nil
+}
+
+func askOne(ctx context.Context, c config.DNSCheck, qtype uint16, server string) error {
+	answer, err := query(ctx, c.Name, qtype, server)
 	if err != nil {
 		return err
 	}
@@ -44,9 +56,25 @@ func askDNS(ctx context.Context, c config.DNSCheck) error {
 	return compare(answer.Answer, qtype, c.Expect)
 }
 
+func query(ctx context.Context, name string, qtype uint16, server string) (*dns.Msg, error) {
+	q := new(dns.Msg)
+	q.SetQuestion(dns.Fqdn(name), qtype)
+	q.SetEdns0(1232, false)
+	return exchange(ctx, q, server)
+}
+
+// resolvConf names the machine's own resolvers.
+const resolvConf = "/etc/resolv.conf"
+
+// serverOf gives the server to ask as host:port; without one it is the
+// machine's resolver.
 func serverOf(s string) (string, error) {
 	if s == "" {
-		return "", driver.Permanent(fmt.Errorf("the dns check names no server: write host:port"))
+		conf, err := dns.ClientConfigFromFile(resolvConf)
+		if err != nil || len(conf.Servers) == 0 {
+			return "", driver.Permanent(fmt.Errorf("the dns check names no server and %s names none: write server: host:port", resolvConf))
+		}
+		return net.JoinHostPort(conf.Servers[0], conf.Port), nil
 	}
 	if _, _, err := net.SplitHostPort(s); err == nil {
 		return s, nil

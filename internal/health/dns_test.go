@@ -87,7 +87,6 @@ func TestDNS(t *testing.T) {
 	long := func(d config.DNSCheck) config.Health { return config.Health{DNS: &d, Within: time.Hour} }
 	unhealthy(t, c, long(config.DNSCheck{Name: "x.test", Type: "NOPE", Server: server}), "no type")
 	unhealthy(t, c, long(config.DNSCheck{Name: "", Server: server}), "no DNS name")
-	unhealthy(t, c, long(config.DNSCheck{Name: "x.test"}), "names no server")
 	unhealthy(t, c, config.Health{DNS: &config.DNSCheck{Name: "x.test", Server: "169.254.169.253"}}, "link-local")
 }
 
@@ -103,4 +102,22 @@ func TestDNSSilent(t *testing.T) {
 	if took := time.Since(start); took > 4*time.Second {
 		t.Errorf("took %v", took)
 	}
+}
+
+// Every name server of the zone must give the answer; one that does not
+// answer makes the check fail.
+func TestEveryNameserver(t *testing.T) {
+	zone := []string{
+		"example.test. 60 IN NS ns1.example.test.",
+		"ns1.example.test. 60 IN A 127.0.0.1",
+		"www.example.test. 60 IN A 192.0.2.1",
+	}
+	ask := func(server string) config.Health {
+		return config.Health{DNS: &config.DNSCheck{Name: "www.example.test", Server: server, Ask: "every-nameserver", Expect: []string{"192.0.2.1"}}, Within: time.Second}
+	}
+	c := &Checker{}
+	healthy(t, c, ask(nameServer(t, zone...)))
+	dead := append([]string{"example.test. 60 IN NS ns2.example.test.", "ns2.example.test. 60 IN A 127.0.0.9"}, zone...)
+	unhealthy(t, c, ask(nameServer(t, dead...)), "127.0.0.9")
+	unhealthy(t, c, ask(nameServer(t, "www.example.test. 60 IN A 192.0.2.1")), "no zone of www.example.test. names its servers")
 }
