@@ -10,9 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
-	"time"
 
-	"github.com/fsnotify/fsnotify"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
@@ -150,55 +148,48 @@ func (a *app) runAll(ctx context.Context, log *slog.Logger, e *engine.Engine, sr
 }
 
 // reload puts a changed configuration in force: on SIGHUP, and when the file
-// changes. The directory is watched, because editors and mounted volumes
-// replace the file.
+// changes.
 func (a *app) reload(ctx context.Context, log *slog.Logger, e *engine.Engine) {
 	path := absolute(a.configPath())
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
-	var changed chan fsnotify.Event
-	if w, err := fsnotify.NewWatcher(); err != nil {
-		log.Warn("the configuration file is not watched; send SIGHUP after a change", "error", err)
-	} else {
-		defer w.Close()
-		if err := w.Add(filepath.Dir(path)); err != nil {
-			log.Warn("the configuration file is not watched; send SIGHUP after a change", "error", err)
-		}
-		changed = w.Events
+	w, err := config.NewWatcher(path, e.Config(), registry(), func(cfg *config.Server, diags plan.Diagnostics) {
+		a.takeConfig(ctx, log, e, cfg, diags)
+	})
+	if err != nil {
+		log.Error("the configuration is not watched; restart after a change", "file", path, "error", err)
+		return
 	}
-	settle := time.NewTimer(time.Hour)
-	settle.Stop()
+	go func() {
+		if err := w.Run(ctx); err != nil && ctx.Err() == nil {
+			log.Error("the configuration file is no longer watched; send SIGHUP after a change", "error", err)
+		}
+	}()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-hup:
-			a.reloadOnce(ctx, log, e, path, true)
-		case <-changed:
-			settle.Reset(300 * time.Millisecond)
-		case <-settle.C:
-			a.reloadOnce(ctx, log, e, path, false)
+			w.Reload()
 		}
 	}
 }
 
-func (a *app) reloadOnce(ctx context.Context, log *slog.Logger, e *engine.Engine, path string, asked bool) {
-	cfg, diags := a.load(path)
+// takeConfig puts a configuration that was read in force, or refuses it.
+func (a *app) takeConfig(ctx context.Context, log *slog.Logger, e *engine.Engine, cfg *config.Server, diags plan.Diagnostics) {
 	if err := diags.Err(); err != nil || cfg == nil {
-		log.Error("the new configuration is refused, the one in force stays", "file", path, "error", diags)
+		log.Error("the new configuration is refused, the one in force stays", "error", diags)
 		return
 	}
-	if cfg.Digest == e.Config().Digest && !asked {
-		return
-	}
+	a.place(cfg)
 	if e.Config().Control != nil && cfg.Control != nil {
 		log.Info("the configuration lives in its control repository; the file is read at the start alone")
 		return
 	}
 	if err := e.Reload(ctx, cfg, "system:reload"); err != nil {
-		log.Error("the new configuration is refused, the one in force stays", "file", path, "error", err)
+		log.Error("the new configuration is refused, the one in force stays", "error", err)
 		return
 	}
-	log.Info("the configuration is in force", "file", path, "config", cfg.Digest)
+	log.Info("the configuration is in force", "config", cfg.Digest)
 }
