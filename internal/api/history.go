@@ -65,9 +65,12 @@ func inForce(found map[string]InForce, run store.Run, at time.Time) {
 	switch {
 	case !ok:
 		found[run.Target] = InForce{Target: run.Target, Commit: run.Commit, Ref: run.Ref, Since: run.Finished, Run: run.ID,
-			State: run.State, Actor: run.Actor, Cause: run.Cause}
+			State: run.State, Actor: run.Actor, Cause: run.Cause, Origin: run.Origin}
 	case x.Commit == run.Commit && x.Since.After(run.Finished) && !x.closed:
 		x.Since, x.Run, x.Actor, x.Cause = run.Finished, run.ID, run.Actor, run.Cause
+		if run.Origin != nil {
+			x.Origin = run.Origin
+		}
 		found[run.Target] = x
 	default:
 		x.closed = true

@@ -102,6 +102,7 @@ type InForce struct {
 	State  store.RunState `json:"state"`
 	Actor  store.Actor    `json:"actor"`
 	Cause  string         `json:"cause"`
+	Origin *store.Origin  `json:"origin,omitempty"`
 
 	// closed tells that an older run had another commit.
 	closed bool

@@ -30,9 +30,10 @@ func (a *app) historyCommand() *cobra.Command {
 				}
 				var rows [][]string
 				for _, x := range list {
-					rows = append(rows, []string{render.Line(x.Target), x.Commit, dash(render.Line(x.Ref)), render.Time(x.Since), x.Cause, string(x.Actor), x.Run})
+					rows = append(rows, []string{render.Line(x.Target), x.Commit, dash(render.Line(x.Ref)), render.Time(x.Since), x.Cause, string(x.Actor),
+						dash(render.Line(through(x.Origin))), x.Run})
 				}
-				return a.rows(cmd, "nothing was in force then", []string{"TARGET", "COMMIT", "REF", "SINCE", "CAUSE", "BY", "RUN"}, rows)
+				return a.rows(cmd, "nothing was in force then", []string{"TARGET", "COMMIT", "REF", "SINCE", "CAUSE", "BY", "THROUGH", "RUN"}, rows)
 			})
 		}}
 	cmd.Flags().StringVar(&at, "at", "", "the time (default: now)")
@@ -107,6 +108,9 @@ func printWhy(cmd *cobra.Command, x api.Why) {
 	if r := x.Applied; r != nil {
 		line("applied by", "run %s of commit %s, %s", r.ID, render.Short(r.Commit), render.Time(r.Finished))
 		line("caused by", "%s, %s", r.Cause, r.Actor)
+		for _, f := range originFacts(r.Origin) {
+			line(f[0], "%s", f[1])
+		}
 		if r.Approval != "" {
 			line("rests on", "%s", r.Approval)
 		}

@@ -162,6 +162,9 @@ func (a *app) showRun(cmd *cobra.Command, c *api.Client, id string, noTarget err
 		fmt.Fprintf(w, ", took %s", r.Finished.Sub(r.Started).Round(time.Millisecond))
 	}
 	fmt.Fprintln(w)
+	for _, f := range originFacts(r.Origin) {
+		fmt.Fprintf(w, "%s: %s\n", f[0], render.Line(f[1]))
+	}
 	if r.Approval != "" {
 		fmt.Fprintf(w, "rests on: %s\n", render.Line(r.Approval))
 	}

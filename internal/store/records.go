@@ -124,6 +124,7 @@ type Run struct {
 	Error       string          `json:"error,omitempty"`
 	Summary     plan.Summary    `json:"summary,omitempty"`
 	Approval    string          `json:"approval,omitempty"` // what it rests on
+	Origin      *Origin         `json:"origin,omitempty"`   // the pull request behind the commit, and who took part
 	Detail      json.RawMessage `json:"detail,omitempty"`   // health, verification, warnings
 	Started     time.Time       `json:"started"`
 	Finished    time.Time       `json:"finished,omitzero"`
@@ -155,6 +156,12 @@ type Approval struct {
 	Teams    []string  `json:"teams,omitempty"`
 	Reason   string    `json:"reason,omitempty"`
 	At       time.Time `json:"at"`
+	// Via is review, comment or api; URL leads to the review or the comment,
+	// Login is the approver's on the forge, Commit what a review looked at.
+	Via    string `json:"via,omitempty"`
+	URL    string `json:"url,omitempty"`
+	Login  string `json:"login,omitempty"`
+	Commit string `json:"commit,omitempty"`
 }
 
 // Claim gives an address, or all addresses below a prefix, in a realm to one

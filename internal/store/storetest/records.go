@@ -202,8 +202,13 @@ func runs(e *env) {
 			e.ok(e.PutRun(e.ctx, l.Fence, r))
 		}
 	}
+	origin := store.Origin{Forge: "gitea", Number: 7, Title: "a title", Proposed: store.Party{Login: "ann-gh", Actor: "user:ann"},
+		Approved: []store.Assent{{Party: store.Party{Login: "bob"}, Via: store.ByReview, Commit: "c1", At: e.clock.Now()}}, Merged: store.Party{Login: "carl"}}
+	e.ok(e.PutRun(e.ctx, l.Fence, store.Run{ID: "run-1", Target: "a/1", Environment: "env", Repository: "infra", State: store.RunSucceeded,
+		Finished: e.clock.Now().Add(-3 * time.Minute), Origin: &origin}))
 	got, err := e.Run(e.ctx, "run-1")
 	e.ok(err)
+	e.equal("origin", fmt.Sprint(*got.Origin), fmt.Sprint(origin))
 	e.equal("duration", got.Finished.Sub(got.Started), time.Minute)
 	list, cursor, err := e.Runs(e.ctx, store.RunFilter{Target: "a/1", Page: store.Page{Limit: 2}})
 	e.ok(err)
