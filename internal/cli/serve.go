@@ -76,7 +76,7 @@ func (a *app) serve(cmd *cobra.Command, log *slog.Logger) error {
 		}
 	}()
 	rs := resolvers(cfg.Dir)
-	e, err := engine.New(ctx, engine.Options{Store: st, Drivers: registry(), Config: cfg, DataDir: cfg.DataDir, Resolvers: rs, Log: log, Lease: cfg.Limits.Lease,
+	e, err := engine.New(ctx, engine.Options{Store: st, Drivers: registry(), Config: cfg, DataDir: cfg.DataDir, Resolvers: rs, Forges: forges(), Log: log, Lease: cfg.Limits.Lease,
 		Parse: func(name string, body []byte) (*config.Server, plan.Diagnostics) { return a.parse(cfg, name, body) }})
 	if err != nil {
 		return err

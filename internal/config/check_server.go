@@ -52,6 +52,7 @@ func (p *serverParser) check() {
 	if (p.s.Listen.TLSCert == "") != (p.s.Listen.TLSKey == "") {
 		p.fail("listen", "give both tlsCert and tlsKey, or neither", "one half of the TLS key pair is missing")
 	}
+	p.address("listen.publicURL", p.s.Listen.PublicURL)
 	if p.s.Limits.RetryMin > p.s.Limits.RetryMax {
 		p.fail("limits.retryMin", "make it smaller than retryMax", "retryMin (%s) is longer than retryMax (%s)", p.s.Limits.RetryMin, p.s.Limits.RetryMax)
 	}
@@ -108,6 +109,7 @@ func (p *serverParser) repository(base string, r *Repository) {
 	if s := r.Signatures; s != nil && len(s.GPG)+len(s.SSH) == 0 {
 		p.fail(base+".signatures", "list key files under gpg or ssh", "no keys are given, so no signature could ever count")
 	}
+	p.forge(base, r)
 }
 
 func (p *serverParser) policy(base string, pol *Policy) {

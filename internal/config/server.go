@@ -54,6 +54,8 @@ type Listen struct {
 	// TLSCert is a PEM file; give TLSKey as well, or neither.
 	TLSCert string `yaml:"tlsCert"`
 	TLSKey  string `yaml:"tlsKey"` // PEM file of the key
+	// PublicURL is where people and forges reach the server, for links and webhooks.
+	PublicURL string `yaml:"publicURL"`
 }
 
 // Limits bounds what the server does at once and how long it keeps things.
@@ -93,6 +95,8 @@ type Command struct {
 }
 
 // Repository is a Git repository that is watched.
+//
+//house:exception the fields are those of the file
 type Repository struct {
 	Name           string        `yaml:"-"`
 	URL            string        `yaml:"url" jsonschema:"required"`               // what git clones: https, ssh or a local path
@@ -104,11 +108,12 @@ type Repository struct {
 	Credentials    Credentials   `yaml:"credentials"`                             // for Git
 	Signatures     *Signatures   `yaml:"signatures"`                              // who must have signed what is applied
 	// Rewind says what to do about a force push: refuse (default) or follow.
-	Rewind     string         `yaml:"rewind" jsonschema:"default=refuse,enum=refuse,enum=follow"`
-	Submodules bool           `yaml:"submodules"` // check submodules out as well
-	LFS        bool           `yaml:"lfs"`        // fetch Git LFS files
-	Forge      map[string]any `yaml:"forge"`      // settings of the forge that hosts it
-	Source     plan.Source    `yaml:"-"`
+	Rewind       string       `yaml:"rewind" jsonschema:"default=refuse,enum=refuse,enum=follow"`
+	Submodules   bool         `yaml:"submodules"`   // check submodules out as well
+	LFS          bool         `yaml:"lfs"`          // fetch Git LFS files
+	Forge        *Forge       `yaml:"forge"`        // the forge that hosts it, for pull requests and statuses
+	PullRequests PullRequests `yaml:"pullRequests"` // what happens on pull requests
+	Source       plan.Source  `yaml:"-"`
 }
 
 // Credentials for Git, all by reference.
@@ -161,9 +166,10 @@ type Policy struct {
 	DriftInterval time.Duration `yaml:"driftInterval" jsonschema:"default=5m,minimum=1s"`
 	// Flapping is how many corrections of one object within an hour are
 	// reported and held instead of being fought; default 5.
-	Flapping int         `yaml:"flapping" jsonschema:"default=5,minimum=1"`
-	Freeze   string      `yaml:"freeze"` // holds every run that would write, with the reason given
-	Source   plan.Source `yaml:"-"`
+	Flapping     int         `yaml:"flapping" jsonschema:"default=5,minimum=1"`
+	Freeze       string      `yaml:"freeze"`       // holds every run that would write, with the reason given
+	PullRequests PolicyPulls `yaml:"pullRequests"` // narrows what may happen on pull requests
+	Source       plan.Source `yaml:"-"`
 }
 
 // Limit bounds one kind of impact: an absolute number, a share of what the

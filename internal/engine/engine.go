@@ -18,6 +18,7 @@ import (
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/notify"
 	"trueup.dev/trueup/internal/secret"
+	"trueup.dev/trueup/internal/source/forge"
 	"trueup.dev/trueup/internal/store"
 )
 
@@ -30,7 +31,9 @@ type Options struct {
 	DataDir string
 	// Resolvers turn secret references into values.
 	Resolvers secret.Resolvers
-	Log       *slog.Logger
+	// Forges are the kinds of forges there are; nil is none.
+	Forges forge.Registry
+	Log    *slog.Logger
 	// Clock gives the time; nil is the system's.
 	Clock func() time.Time
 	// Owner names this process in leases; empty is host and process id.
@@ -53,6 +56,7 @@ type Engine struct {
 
 	cfg      atomic.Pointer[active]
 	repos    *repoPool
+	forges   *forgePool
 	sessions *sessionPool
 	running  *runningSet
 	metrics  *metrics
@@ -61,14 +65,15 @@ type Engine struct {
 
 // parts is what the engine was given.
 type parts struct {
-	drivers   driver.Registry
-	resolvers secret.Resolvers
-	log       *slog.Logger
-	clock     func() time.Time
-	owner     string
-	dataDir   string
-	fail      func(string) error
-	parse     ParseConfig
+	drivers    driver.Registry
+	resolvers  secret.Resolvers
+	forgeKinds forge.Registry
+	log        *slog.Logger
+	clock      func() time.Time
+	owner      string
+	dataDir    string
+	fail       func(string) error
+	parse      ParseConfig
 }
 
 // active is the configuration in force with what is made from it.
@@ -98,9 +103,10 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 		o.Fail = func(string) error { return nil }
 	}
 	e := &Engine{store: o.Store, leaseTime: o.Lease, running: newRunningSet(), metrics: newMetrics(),
-		parts: parts{drivers: o.Drivers, resolvers: o.Resolvers, log: o.Log, clock: o.Clock, owner: o.Owner,
+		parts: parts{drivers: o.Drivers, resolvers: o.Resolvers, forgeKinds: o.Forges, log: o.Log, clock: o.Clock, owner: o.Owner,
 			dataDir: o.DataDir, fail: o.Fail, parse: o.Parse}}
 	e.repos = newRepoPool(e)
+	e.forges = newForgePool(e)
 	e.sessions = newSessionPool(e)
 	key, err := o.Store.Key(ctx, "mask")
 	if err != nil {

@@ -1,0 +1,9 @@
+package cli
+
+import "trueup.dev/trueup/internal/source/forge"
+
+// forges are the kinds of forges, by the names that config.ForgeConnection
+// gives them: github, gitlab, bitbucket, bitbucketdc, gitea.
+func forges() forge.Registry {
+	return forge.Registry{}
+}
