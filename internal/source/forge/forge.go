@@ -16,7 +16,7 @@ import (
 
 // Forge is one repository on a forge. It is safe for concurrent use. Calls
 // honour the forge's rate limits; errors wrap ErrNotFound, ErrDenied,
-// ErrLimited or ErrUnreachable where one of them fits.
+// ErrUnreachable or a LimitedError where one of them fits.
 type Forge interface {
 	Info() Info
 	Webhooks

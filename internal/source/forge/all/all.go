@@ -1,0 +1,9 @@
+// Package all is the registry of the kinds of forges that trueup speaks.
+package all
+
+import "trueup.dev/trueup/internal/source/forge"
+
+// Forges gives the openers by kind, as they stand in the configuration.
+func Forges() forge.Registry {
+	return forge.Registry{}
+}
