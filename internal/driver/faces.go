@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"trueup.dev/trueup/internal/plan"
+	"trueup.dev/trueup/internal/secret"
 )
 
 // Fingerprinter is a Session that can tell cheaply whether a scope may have
@@ -47,4 +48,40 @@ type LogStreamer interface {
 // without it destroys through Plan in mode Destroy.
 type Destroyer interface {
 	Destroy(ctx context.Context, owned Inventory, report Report) error
+}
+
+// Scoper is a Session whose environment has several scopes of its own making
+// (hosts, say): it tells their names, groups and variables. A rollout takes
+// its order, its `--limit` and the variables of its health checks from here.
+type Scoper interface {
+	// Scopes gives the scopes that the target lies in, in the order of the
+	// operator's inventory. It connects to none of them.
+	Scopes(ctx context.Context, in Input) ([]ScopeInfo, error)
+}
+
+// ScopeInfo describes one scope.
+type ScopeInfo struct {
+	Scope  plan.Scope
+	Groups []string
+	// Vars may stand in health checks as {{ .name }}: plain values or maps of
+	// them, never secrets. host and scope, the scope's name, are there anyway.
+	Vars map[string]any
+}
+
+// Commander is a Session that can run a command of the operator's inside a
+// scope (`on: host` in server.yaml). The command comes from the operator's
+// configuration alone.
+type Commander interface {
+	// Command runs it to its end. Output goes to log, line by line; an exit
+	// status other than 0 is an error, a scope that can't be reached is
+	// ErrUnreachable.
+	Command(ctx context.Context, scope plan.Scope, c Command, log func(line string)) error
+}
+
+// Command is a program with its arguments, never a shell string, and the
+// variables that it gets.
+type Command struct {
+	Args []string
+	Env  map[string]secret.Value
+	Dir  string
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"time"
 
 	"trueup.dev/trueup/internal/plan"
@@ -26,6 +27,10 @@ type Input struct {
 	// Spec and Scope are what Info.Spec and Info.Scope made, decoded.
 	Spec  any
 	Scope ScopeSpec
+	// Only limits a plan, a read or a health check to these scopes; nil is all.
+	// The plan then lists no other scope. A driver that looks at more is
+	// correct, and slower.
+	Only []plan.Scope
 	// Values are other targets' outputs by the name the target gave them.
 	Values map[string]plan.Output
 	// Inventory is what the target owns.
@@ -98,3 +103,6 @@ type Environment struct {
 	HashKey []byte
 	Log     *slog.Logger
 }
+
+// Covers tells whether the input is about a scope (see Only).
+func (in Input) Covers(s plan.Scope) bool { return in.Only == nil || slices.Contains(in.Only, s) }

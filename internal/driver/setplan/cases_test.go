@@ -301,3 +301,22 @@ func TestNothingToDoReadsNothing(t *testing.T) {
 		t.Errorf("%v, %d reads", err, w.reads-reads)
 	}
 }
+
+// TestOnlySomeScopes: a plan that is limited to a scope says nothing of the
+// others, not even that they are unknown.
+func TestOnlySomeScopes(t *testing.T) {
+	w := newWorld("x", "y")
+	w.desired[at("x", "a")], w.desired[at("y", "a")] = cellOf("v1"), cellOf("v1")
+	w.own(at("y", "gone"), cellOf("v1").hash(), false)
+	w.own(at("z", "gone"), cellOf("v1").hash(), false)
+	in := w.input()
+	in.Only = []plan.Scope{"x"}
+	p, err := setplan.Plan(context.Background(), in, w.model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	only(t, p, at("x", "a"), plan.Create)
+	if len(p.Scopes) != 1 || p.Scopes[0].Scope != "x" {
+		t.Errorf("scopes %+v", p.Scopes)
+	}
+}

@@ -39,6 +39,10 @@ func Diff[T any](in driver.Input, set Set[T], desired []Item[T], scopes []Scope[
 	if err != nil {
 		return nil, err
 	}
+	if in.Only != nil {
+		maps.DeleteFunc(parts, func(s plan.Scope, _ *part[T]) bool { return !in.Covers(s) })
+		scopes = slices.DeleteFunc(slices.Clone(scopes), func(s Scope[T]) bool { return !in.Covers(s.Name) })
+	}
 	p := &plan.Plan{Target: in.Target, Mode: in.Mode, Changes: []plan.Change{}}
 	read := make(map[plan.Scope]bool, len(scopes))
 	for i := range scopes {
