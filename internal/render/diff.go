@@ -217,7 +217,7 @@ func value(v any) string {
 }
 
 func shortTag(tag string) string {
-	if len(tag) > 10 {
+	if len(tag) > len(" (01234567)") {
 		return Line(tag[:10])
 	}
 	return Line(tag)

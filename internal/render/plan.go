@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"trueup.dev/trueup/internal/plan"
@@ -34,17 +33,18 @@ const maxShown = 1000
 func Plan(w io.Writer, s Style, v View) error {
 	p := &printer{style: s}
 	p.head(v)
-	for _, sc := range v.Plan.UnknownScopes() {
-		p.linef(1, "%s %s could not be read: %s", s.Warn("?"), scopeName(sc.Scope), Line(sc.Unknown))
+	for _, u := range unread(v.Plan) {
+		p.linef(1, "%s %s could not be read: %s", s.Warn("?"), u.who, Line(u.why))
 	}
-	shown := 0
-	for _, g := range groups(v.Plan.Changes) {
+	shown, changes := 0, 0
+	for _, g := range Groups(v.Plan.Changes) {
 		if shown == maxShown {
-			p.linef(1, "%s", s.Faint(fmt.Sprintf("… and %d more changes; -o json shows all", len(v.Plan.Changes)-shown)))
+			p.linef(1, "%s", s.Faint(fmt.Sprintf("… and %d more changes; -o json shows all", len(v.Plan.Changes)-changes)))
 			break
 		}
 		p.change(g)
 		shown++
+		changes += len(g.Scopes)
 	}
 	for _, d := range v.Plan.Warnings {
 		p.linef(1, "%s %s", s.Warn("warning:"), Line(strings.Replace(d.Error(), "warning: ", "", 1)))
@@ -94,59 +94,41 @@ func (p *printer) head(v View) {
 	p.linef(0, "%s", title)
 }
 
-// group is one change and the scopes it is the same in.
-type group struct {
-	plan.Change
-	scopes []plan.Scope
-}
+// unreadable is why some scopes could not be read.
+type unreadable struct{ who, why string }
 
-// groups puts together the changes that are the same in several scopes.
-func groups(changes []plan.Change) []group {
-	type id struct {
-		address, from   plan.Address
-		action          plan.Action
-		reason          plan.Reason
-		conflict        string
-		before, after   string
-		kind, note, src string
-	}
-	index := map[id]int{}
-	var out []group
-	for _, c := range changes {
-		k := id{c.Address, c.From, c.Action, c.Reason, c.Conflict, string(c.Before), string(c.After), c.Kind, c.Note, c.Source.String()}
-		if n, ok := index[k]; ok {
-			out[n].scopes = append(out[n].scopes, c.Scope)
-			continue
+// unread lists the scopes that could not be read, those with the same reason
+// in one line.
+func unread(p *plan.Plan) []unreadable {
+	by := map[string][]plan.Scope{}
+	var order []string
+	for _, sc := range p.UnknownScopes() {
+		// A reason that names its host is the same reason on each of them.
+		why := sc.Unknown
+		if sc.Scope != "" {
+			why = strings.ReplaceAll(why, string(sc.Scope), "HOST")
 		}
-		index[k] = len(out)
-		out = append(out, group{c, []plan.Scope{c.Scope}})
+		if by[why] == nil {
+			order = append(order, why)
+		}
+		by[why] = append(by[why], sc.Scope)
 	}
-	slices.SortStableFunc(out, func(a, b group) int {
-		return strings.Compare(scopeList(a.scopes), scopeList(b.scopes))
-	})
+	var out []unreadable
+	for _, why := range order {
+		u := unreadable{Scopes(by[why]), why}
+		if len(by[why]) == 1 {
+			u.why = strings.ReplaceAll(why, "HOST", string(by[why][0]))
+		}
+		if by[why][0] == "" {
+			u.who = "the environment"
+		}
+		out = append(out, u)
+	}
 	return out
 }
 
-func scopeName(s plan.Scope) string {
-	if s == "" {
-		return "the environment"
-	}
-	return Line(string(s))
-}
-
-func scopeList(scopes []plan.Scope) string {
-	if len(scopes) == 1 {
-		return Line(string(scopes[0]))
-	}
-	names := make([]string, len(scopes))
-	for i, s := range scopes {
-		names[i] = Line(string(s))
-	}
-	return fmt.Sprintf("%d scopes: %s", len(names), strings.Join(names, ", "))
-}
-
-func (p *printer) change(g group) {
-	if scope := scopeList(g.scopes); scope != p.scope || !p.began {
+func (p *printer) change(g Group) {
+	if scope := Scopes(g.Scopes); scope != p.scope || !p.began {
 		p.scope, p.began = scope, true
 		if scope != "" {
 			p.linef(1, "%s", p.style.Info(scope))

@@ -52,13 +52,29 @@ func plural(n int, one, many string) string {
 // and a line that counts all.
 func Results(w io.Writer, s Style, results []plan.Result) error {
 	count := map[plan.Outcome]int{}
-	var b strings.Builder
+	type trouble struct {
+		outcome plan.Outcome
+		action  plan.Action
+		address plan.Address
+		err     string
+	}
+	scopes := map[trouble][]plan.Scope{}
+	var order []trouble
 	for _, r := range results {
 		count[r.Outcome]++
 		if r.Outcome == plan.Applied {
 			continue
 		}
-		fmt.Fprintf(&b, "  %s %s %s: %s\n", s.Word(string(r.Outcome)), r.Action, Line(r.Key.String()), Line(r.Error))
+		t := trouble{r.Outcome, r.Action, r.Address, r.Error}
+		if scopes[t] == nil {
+			order = append(order, t)
+		}
+		scopes[t] = append(scopes[t], r.Scope)
+	}
+	var b strings.Builder
+	for _, t := range order {
+		name := plan.Key{Scope: plan.Scope(Scopes(scopes[t])), Address: t.address}
+		fmt.Fprintf(&b, "  %s %s %s: %s\n", s.Word(string(t.outcome)), t.action, Line(name.String()), Line(t.err))
 	}
 	line := fmt.Sprintf("Applied: %d", count[plan.Applied])
 	for _, o := range []plan.Outcome{plan.Failed, plan.Skipped, plan.Unknown} {
