@@ -16,7 +16,7 @@ FUZZTIME     ?= 10s
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build bin/trueup
@@ -30,6 +30,10 @@ install: build ## install bin/trueup below PREFIX (/usr/local)
 .PHONY: deps
 deps: ## install the servers and tools that the tests start (Debian)
 	@scripts/deps.sh test
+
+.PHONY: forge-servers
+forge-servers: deps ## build the Gitea that the tests start (minutes, the first time)
+	@GO='$(GO)' scripts/gitea.sh >/dev/null
 
 .PHONY: demo
 demo: build ## a commit changes a real DNS server, from nothing, in a minute
@@ -47,7 +51,7 @@ lint: ## gofmt, go vet, staticcheck
 	$(STATICCHECK) -tags real ./...
 
 .PHONY: test
-test: deps lint ## everything, real servers included; what CI runs
+test: deps forge-servers lint ## everything, real servers included; what CI runs
 	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) ./...
 
 .PHONY: test-core
@@ -61,6 +65,10 @@ test-dns: deps ## the dns driver against BIND, Knot and PowerDNS
 .PHONY: test-files
 test-files: deps ## the files driver
 	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) ./internal/drivers/files/...
+
+.PHONY: test-forges
+test-forges: forge-servers ## the forges, against a real Gitea and GitHub's own API description
+	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) ./internal/source/forge/... ./internal/servertest/gitea/...
 
 .PHONY: bench
 bench: bench-core bench-queue bench-dns ## all benchmarks, into docs/benchmarks.md
