@@ -226,5 +226,10 @@ type Store interface {
 	Blobs
 	Fingerprints
 	Configs
+	Agents
+	AgentAdmin
+	AgentOutbox
+	AgentInbox
+	AgentContent
 	Admin
 }

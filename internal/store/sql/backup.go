@@ -48,6 +48,8 @@ var tables = []table{
 	{"fingerprints", words("target digest doc")},
 	{"configs", words("version digest actor at body")},
 	{"secret_keys", words("name sealed")},
+	{"agents", words("host public_key state enrolled_at enrolled_by expires_at seen_at version boot address generation")},
+	{"agent_corrections", words("id host target at key_id body")},
 }
 
 func words(s string) []string { return strings.Fields(s) }

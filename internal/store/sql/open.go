@@ -40,6 +40,7 @@ type DB struct {
 	// turn lets one writer in at a time on SQLite; nil on PostgreSQL.
 	turn  chan struct{}
 	wake  *wakeups
+	bells *bells
 	keys  *keyring
 	close []func() error
 
@@ -59,7 +60,7 @@ func Open(ctx context.Context, o Options) (store.Store, error) {
 }
 
 func open(ctx context.Context, o Options) (*DB, error) {
-	d := &DB{clock: o.Clock, wake: newWakeups(), lastClaim: map[store.WorkKind]int64{}}
+	d := &DB{clock: o.Clock, wake: newWakeups(), bells: newBells(), lastClaim: map[store.WorkKind]int64{}}
 	if err := d.start(ctx, o); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}

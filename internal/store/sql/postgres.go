@@ -10,8 +10,10 @@ import (
 )
 
 const (
-	channel   = "trueup_work"
-	idleConns = 4
+	channel = "trueup_work"
+	// bellChannel carries the topics of Bell.
+	bellChannel = "trueup_bell"
+	idleConns   = 4
 	// lockClaim is the advisory lock of Claim; claims on realms are locked
 	// under lockRealm with a hash of the name.
 	lockClaim  = 0x74727565
@@ -79,13 +81,19 @@ func (d *DB) listenOnce(ctx context.Context, config *pgx.ConnConfig) {
 		defer cancel()
 		_ = conn.Close(closing) // it may be broken already
 	}()
-	if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
+	if _, err := conn.Exec(ctx, "LISTEN "+channel+"; LISTEN "+bellChannel); err != nil {
 		return
 	}
 	d.wake.ring() // whatever came while nobody listened
+	d.bells.ringAll()
 	for {
-		if _, err := conn.WaitForNotification(ctx); err != nil {
+		n, err := conn.WaitForNotification(ctx)
+		if err != nil {
 			return
+		}
+		if n.Channel == bellChannel {
+			d.bells.ring(n.Payload)
+			continue
 		}
 		d.wake.ring()
 	}
