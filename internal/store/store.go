@@ -198,8 +198,8 @@ type Admin interface {
 	// What is encrypted stays so: it needs the same encryption key.
 	Backup(ctx context.Context, w io.Writer) error
 	// Retain drops a target's runs beyond the newest keepRuns, with plans,
-	// results and logs, and runs and events older than keep. The newest run
-	// and running ones stay.
+	// results and logs, and runs, events, landings and sayings older than keep.
+	// The newest run and running ones stay.
 	Retain(ctx context.Context, keepRuns int, keep time.Duration) error
 	// Key gives a named secret key of 32 bytes, made on first use, for keyed
 	// hashes and encryption at rest.
@@ -231,5 +231,8 @@ type Store interface {
 	AgentOutbox
 	AgentInbox
 	AgentContent
+	Pulls
+	Landings
+	Sayings
 	Admin
 }

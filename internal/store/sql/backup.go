@@ -50,6 +50,9 @@ var tables = []table{
 	{"secret_keys", words("name sealed")},
 	{"agents", words("host public_key state enrolled_at enrolled_by expires_at seen_at version boot address generation")},
 	{"agent_corrections", words("id host target at key_id body")},
+	{"pulls", words("repository number state head updated_at at doc")},
+	{"landings", words("repository commit_id at final doc origin")},
+	{"sayings", words("repository subject at id hash")},
 }
 
 func words(s string) []string { return strings.Fields(s) }

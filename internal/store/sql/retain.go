@@ -29,6 +29,9 @@ func (d *DB) Retain(ctx context.Context, keepRuns int, keep time.Duration) error
 	return d.soon(ctx, func(t *tx) error {
 		statements := []string{
 			"DELETE FROM events WHERE at < {now} - ?",
+			"DELETE FROM pulls WHERE state <> 'open' AND at < {now} - ?",
+			"DELETE FROM landings WHERE at < {now} - ?",
+			"DELETE FROM sayings WHERE at < {now} - ?",
 			`DELETE FROM triggers WHERE at < {now} - ? AND NOT EXISTS (SELECT 1 FROM work w
 				WHERE w.kind = triggers.kind AND w.key = triggers.key AND w.observed < triggers.generation)`,
 		}
