@@ -99,7 +99,9 @@ type Reporter interface {
 
 // Annotator is a Forge that can show findings at lines of files.
 type Annotator interface {
-	// Annotate replaces the findings of a commit under a name.
+	// Annotate replaces the findings of a commit under a name. Where the
+	// credentials can't do that it gives ErrUnsupported, and the findings are
+	// for the comment alone.
 	Annotate(ctx context.Context, commit, name string, a []Annotation) error
 }
 
@@ -114,7 +116,8 @@ type Deployer interface {
 // HookAdmin is a Forge whose webhooks can be set up through the API.
 type HookAdmin interface {
 	Hooks(ctx context.Context) ([]Hook, error)
-	// PutHook creates the hook with that URL or brings it up to date.
+	// PutHook creates the hook with that URL or brings it up to date. Without
+	// events it asks for those that trueup acts on.
 	PutHook(ctx context.Context, h Hook) (Hook, error)
 	DeleteHook(ctx context.Context, id string) error
 }
@@ -124,6 +127,13 @@ type Protector interface {
 	// RequiredStatuses lists the contexts that must be green before a merge
 	// into the branch; the error wraps ErrDenied where the token may not ask.
 	RequiredStatuses(ctx context.Context, branch string) ([]string, error)
+}
+
+// Examiner is a Forge that tells what its credentials are worth.
+type Examiner interface {
+	// Examine asks who the credentials are and what they may do. The error is
+	// for credentials that don't work at all.
+	Examine(ctx context.Context) (Standing, error)
 }
 
 // Errors of forges.
@@ -136,6 +146,8 @@ var (
 	ErrDenied = errors.New("the forge refused the credentials")
 	// ErrUnreachable: the forge did not answer; try again later.
 	ErrUnreachable = errors.New("the forge is unreachable")
+	// ErrIncomplete: the forge gives a part of the list only.
+	ErrIncomplete = errors.New("the forge gives a part of it only")
 	// ErrUnsupported: this forge has no such feature.
 	ErrUnsupported = errors.New("not supported by this forge")
 )

@@ -1,6 +1,10 @@
 package forge
 
-import "time"
+import (
+	"fmt"
+	"strings"
+	"time"
+)
 
 // EventKind is what a delivery is about.
 type EventKind string
@@ -157,6 +161,8 @@ type Hook struct {
 	Secret string `json:"-"`
 	Active bool
 	Events []string // the forge's own names
+	// Delivered tells that the forge knows how the last delivery went.
+	Delivered bool
 	// LastError says how the last delivery went wrong, "" for well or unknown.
 	LastError string
 }
@@ -167,4 +173,34 @@ type Proposal struct {
 	Title, Body string
 	Labels      []string
 	Draft       bool
+}
+
+// Standing is what credentials are worth.
+type Standing struct {
+	Account string // login
+	Kind    string // "personal access token", "GitHub App"
+	Expires time.Time
+	// Missing are rights that trueup needs and the credentials lack, each with
+	// what it is for: "statuses: write, for trueup/plan". Unknown is what the
+	// forge does not tell.
+	Missing, Unknown []string
+}
+
+// Shorten cuts a text to at most n characters and marks the cut.
+func Shorten(text string, n int) string {
+	r := []rune(text)
+	if len(r) <= n {
+		return text
+	}
+	return string(r[:n-1]) + "…"
+}
+
+// SplitProject splits owner/name, and says what it wants where it is another
+// form.
+func SplitProject(project string) (owner, name string, err error) {
+	owner, name, ok := strings.Cut(project, "/")
+	if !ok || owner == "" || name == "" || strings.Contains(name, "/") {
+		return "", "", fmt.Errorf("the repository on the forge is %q: write owner/name", project)
+	}
+	return owner, strings.TrimSuffix(name, ".git"), nil
 }
