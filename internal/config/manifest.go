@@ -59,6 +59,9 @@ func (t *Target) complete(d *strict.Decoder, field string) {
 			fail(fmt.Sprintf("health[%d]%s", i, at), mend, format, args...)
 		})
 	}
+	if t.Rollout != nil {
+		applyDefaults(t.Rollout)
+	}
 	for name, ref := range t.Values {
 		if target, output, ok := cutLast(ref, "."); !ok || target == "" || output == "" {
 			fail("values."+name, "write target.output", "%q names no output", ref)
@@ -82,6 +85,9 @@ func (h *Health) complete(fail func(at, mend, format string, args ...any)) {
 		fail("", "give one of tcp, http, dns, command, or a check of the driver", "the check checks nothing")
 	case len(kinds) > 1:
 		fail("", "make a check of each", "more than one kind of check is given: %s", strings.Join(kinds, ", "))
+	}
+	if p := h.malformed(); p != "" {
+		fail("", "write {{ .host }}, or another variable of the scope", "%s is no variable", p)
 	}
 	if h.Status != 0 && h.HTTP == "" {
 		fail(".status", "remove it", "status belongs to an http check")

@@ -148,6 +148,12 @@ func typeName(t reflect.Type) string {
 		return "window"
 	case reflect.TypeFor[Limit]():
 		return "limit"
+	case reflect.TypeFor[Amount]():
+		return "number or share"
+	case reflect.TypeFor[Batches]():
+		return "number or share, or a list of them"
+	case reflect.TypeFor[Order]():
+		return "text or list of text"
 	}
 	if strings.HasSuffix(t.Name(), "Duration") {
 		return "duration"
@@ -189,7 +195,7 @@ func (w *referenceWriter) enqueue(name string, t reflect.Type) {
 		}
 		break
 	}
-	own := t == reflect.TypeFor[Window]() || t == reflect.TypeFor[Limit]()
+	own := t == reflect.TypeFor[Window]() || t == reflect.TypeFor[Limit]() || t == reflect.TypeFor[Amount]() || t == reflect.TypeFor[Order]()
 	if t.Kind() == reflect.Struct && !own && !w.seen[t] {
 		w.queue = append(w.queue, queued{name, t})
 	}

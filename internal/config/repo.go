@@ -40,9 +40,8 @@ type Target struct {
 	// Mode is apply (default) or addOnly.
 	Mode string `yaml:"mode" jsonschema:"default=apply,enum=apply,enum=addOnly"`
 	// Suspend stops reconciling, with the reason given.
-	Suspend string `yaml:"suspend"`
-	// Rollout is for drivers that go over many hosts.
-	Rollout any `yaml:"rollout"`
+	Suspend string   `yaml:"suspend"`
+	Rollout *Rollout `yaml:"rollout"` // how a change goes over many scopes (hosts); without it, over all at once
 	// Spec is decoded by the driver's type.
 	Spec any `yaml:"spec" strict:"late"`
 	// Scope narrows the target inside its environment; decoded by the driver's type.
@@ -67,7 +66,8 @@ type Export struct {
 }
 
 // Health is one check after apply. Exactly one of the kinds is set; drivers
-// may add their own under Driver.
+// may add their own under Driver. {{ .host }} and other variables of a scope
+// make it a check of each scope.
 type Health struct {
 	TCP     string         `yaml:"tcp"`                                         // host:port that must accept a connection
 	HTTP    string         `yaml:"http"`                                        // URL that must answer
@@ -112,7 +112,7 @@ type Resolved struct {
 	OnRemove    string                        `json:"onRemove,omitempty"`
 	Mode        plan.Mode                     `json:"mode"`
 	Suspend     string                        `json:"suspend,omitempty"`
-	Rollout     any                           `json:"rollout,omitempty"`
+	Rollout     *Rollout                      `json:"rollout,omitempty"`
 	// Raw is the spec and scope as JSON, for the store and the inputs digest.
 	RawSpec  []byte           `json:"rawSpec,omitempty"`
 	RawScope []byte           `json:"rawScope,omitempty"`

@@ -96,10 +96,7 @@ func (r *resolver) target(t *Target, field string, ea each) {
 			e.fail(fmt.Sprintf("health[%d].command", i), strict.Mend(c, sorted(r.Server.Commands)), "the operator declares no command %q", c)
 		}
 	}
-	if t.Rollout != nil {
-		e.Add(plan.Diagnostic{Severity: plan.Warning, Source: e.At(strict.Locate(t.node, "rollout")), Field: field + ".rollout",
-			Message: "no driver of this version rolls out in steps; the setting has no effect"})
-	}
+	e.rollout()
 	envs := t.Environments
 	if t.Environment != "" {
 		envs = []string{t.Environment}

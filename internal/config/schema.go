@@ -86,8 +86,22 @@ func known(t reflect.Type) *jsonschema.Schema {
 		return &jsonschema.Schema{Type: "string", Pattern: windowForm.String()}
 	case reflect.TypeFor[Limit]():
 		return limitSchema()
+	case reflect.TypeFor[Amount]():
+		return amountSchema()
+	case reflect.TypeFor[Batches]():
+		return &jsonschema.Schema{OneOf: append(amountSchema().OneOf, &jsonschema.Schema{Type: "array", Items: amountSchema()})}
+	case reflect.TypeFor[Order]():
+		words := make([]any, len(orders))
+		for i, w := range orders {
+			words[i] = w
+		}
+		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{{Type: "string", Enum: words}, {Type: "array", Items: &jsonschema.Schema{Type: "string"}}}}
 	}
 	return nil
+}
+
+func amountSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{OneOf: []*jsonschema.Schema{{Type: "integer", Minimum: "0"}, {Type: "string", Pattern: percent.String()}}}
 }
 
 func limitSchema() *jsonschema.Schema {

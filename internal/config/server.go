@@ -92,6 +92,11 @@ type Command struct {
 	Env     map[string]secret.Ref `yaml:"env"`                                         // variables, by reference
 	Dir     string                `yaml:"dir"`                                         // working directory
 	Timeout time.Duration         `yaml:"timeout" jsonschema:"default=1m,minimum=1ms"` // after which it is killed
+	// On is where it runs: server (default), or host, on the host that it is
+	// called for. On the server {{ .host }} and {{ .target }} in args stand for
+	// what it is called for; the variables TRUEUP_HOST, TRUEUP_TARGET and
+	// TRUEUP_COMMIT say the same.
+	On string `yaml:"on" jsonschema:"default=server,enum=server,enum=host"`
 }
 
 // Repository is a Git repository that is watched.
@@ -166,10 +171,11 @@ type Policy struct {
 	DriftInterval time.Duration `yaml:"driftInterval" jsonschema:"default=5m,minimum=1s"`
 	// Flapping is how many corrections of one object within an hour are
 	// reported and held instead of being fought; default 5.
-	Flapping     int         `yaml:"flapping" jsonschema:"default=5,minimum=1"`
-	Freeze       string      `yaml:"freeze"`       // holds every run that would write, with the reason given
-	PullRequests PolicyPulls `yaml:"pullRequests"` // narrows what may happen on pull requests
-	Source       plan.Source `yaml:"-"`
+	Flapping     int            `yaml:"flapping" jsonschema:"default=5,minimum=1"`
+	Rollout      *RolloutLimits `yaml:"rollout"`      // bounds of rollouts over many scopes (hosts)
+	Freeze       string         `yaml:"freeze"`       // holds every run that would write, with the reason given
+	PullRequests PolicyPulls    `yaml:"pullRequests"` // narrows what may happen on pull requests
+	Source       plan.Source    `yaml:"-"`
 }
 
 // Limit bounds one kind of impact: an absolute number, a share of what the
