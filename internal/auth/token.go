@@ -46,7 +46,7 @@ func Bearer(header string, users map[string]*config.User) (Identity, error) {
 			continue
 		}
 		if subtle.ConstantTimeCompare(hash, []byte(strings.ToLower(u.TokenHash))) == 1 {
-			found = identity(name, u)
+			found = UserIdentity(name, u)
 		}
 	}
 	if found.Actor == "" {
@@ -55,7 +55,8 @@ func Bearer(header string, users map[string]*config.User) (Identity, error) {
 	return found, nil
 }
 
-func identity(name string, u *config.User) Identity {
+// UserIdentity is the identity of a user of the configuration.
+func UserIdentity(name string, u *config.User) Identity {
 	role := Role(u.Role)
 	if role == "" {
 		role = Viewer

@@ -86,9 +86,8 @@ func (p *serverParser) address(field, text string) {
 // people checks who is meant in the settings of pull requests.
 func (p *serverParser) people(field string, who []string) {
 	for i, w := range who {
-		kind, name, _ := strings.Cut(w, ":")
-		ok := name != "" && (kind == "user" || kind == "team" || kind == "login") ||
-			kind == "permission" && (name == "write" || name == "maintain" || name == "admin")
+		who, ok := ParseWho(w)
+		ok = ok && who.Kind != "auto" && who.Kind != "codeowners"
 		if !ok {
 			p.fail(fmt.Sprintf("%s[%d]", field, i), "write user:NAME, team:NAME, login:NAME or permission:write (or maintain, admin)", "%q is nobody", w)
 		}

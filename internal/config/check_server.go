@@ -45,6 +45,7 @@ func (p *serverParser) check() {
 	for _, name := range sorted(p.s.Users) {
 		p.user("users."+name, p.s.Users[name])
 	}
+	p.logins()
 	for i, n := range p.s.Notify {
 		p.globs(fmt.Sprintf("notify[%d].environments", i), n.Environments)
 		p.globs(fmt.Sprintf("notify[%d].targets", i), n.Targets)
@@ -120,16 +121,7 @@ func (p *serverParser) policy(base string, pol *Policy) {
 		}
 	}
 	for i, a := range pol.Approve {
-		at := fmt.Sprintf("%s.approve[%d].by", base, i)
-		for j, who := range a.By {
-			kind, name, _ := strings.Cut(who, ":")
-			if who == "auto" && len(a.By) > 1 {
-				p.fail(fmt.Sprintf("%s[%d]", at, j), "let it stand alone, or remove it", "auto can't be mixed with people")
-			}
-			if who != "auto" && (kind != "user" && kind != "team" || name == "") {
-				p.fail(fmt.Sprintf("%s[%d]", at, j), "write auto, user:NAME or team:NAME", "%q is nobody who can approve", who)
-			}
-		}
+		p.approvers(fmt.Sprintf("%s.approve[%d].by", base, i), a.By)
 	}
 }
 

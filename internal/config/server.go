@@ -31,7 +31,7 @@ type Server struct {
 	Repositories map[string]*Repository  `yaml:"repositories"` // what is watched, by name
 	Policies     map[string]*Policy      `yaml:"policies"`     // what may happen in environments, by name
 	Environments map[string]*Environment `yaml:"environments"` // where desired state is applied, by name
-	Users        map[string]*User        `yaml:"users"`        // who may call the API over TCP, by name
+	Users        map[string]*User        `yaml:"users"`        // people and machines, by name: what they may do, and who they are on the forges
 	// Freeze holds every run that would write, with the reason given.
 	Freeze string `yaml:"freeze"`
 	// Control names the repository and path that this file itself is kept in.
@@ -141,7 +141,8 @@ type Signatures struct {
 	SSH []string `yaml:"ssh"`
 }
 
-// User is somebody, or a machine, that may call the API over TCP with a token.
+// User is somebody, or a machine: with a token over TCP, by its account on the
+// Unix socket, by its login on a forge.
 type User struct {
 	// TokenHash is the hex SHA-256 of the token, as `trueup token` prints it.
 	TokenHash string `yaml:"tokenHash"`
@@ -151,6 +152,9 @@ type User struct {
 	Teams []string `yaml:"teams"`
 	// Environments are globs; empty is all.
 	Environments []string `yaml:"environments"`
+	// Emails are the user's addresses, as files of code owners may name them.
+	Emails []string `yaml:"emails" strict:"one"`
+	Logins
 }
 
 // Control says that server.yaml itself lives in a repository.

@@ -16,6 +16,7 @@ import (
 
 	"trueup.dev/trueup/internal/config"
 	"trueup.dev/trueup/internal/driver"
+	"trueup.dev/trueup/internal/identity"
 	"trueup.dev/trueup/internal/notify"
 	"trueup.dev/trueup/internal/secret"
 	"trueup.dev/trueup/internal/source/forge"
@@ -57,6 +58,7 @@ type Engine struct {
 	cfg      atomic.Pointer[active]
 	repos    *repoPool
 	forges   *forgePool
+	people   *identity.Directory
 	sessions *sessionPool
 	running  *runningSet
 	metrics  *metrics
@@ -107,6 +109,7 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 			dataDir: o.DataDir, fail: o.Fail, parse: o.Parse}}
 	e.repos = newRepoPool(e)
 	e.forges = newForgePool(e)
+	e.people = identity.New(func() *config.Server { return e.cfg.Load().Server }, e, e.clock)
 	e.sessions = newSessionPool(e)
 	key, err := o.Store.Key(ctx, "mask")
 	if err != nil {
