@@ -101,7 +101,9 @@ type Environment struct {
 	// inventories. It stays the same as long as the store does; empty means
 	// that there is none.
 	HashKey []byte
-	Log     *slog.Logger
+	// Agents reaches the hosts that call in; nil where nobody answers them.
+	Agents Agents
+	Log    *slog.Logger
 }
 
 // Covers tells whether the input is about a scope (see Only).

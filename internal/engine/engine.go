@@ -34,6 +34,8 @@ type Options struct {
 	Resolvers secret.Resolvers
 	// Forges are the kinds of forges there are; nil is none.
 	Forges forge.Registry
+	// Agents reaches hosts that call in; nil where nobody answers them.
+	Agents driver.Agents
 	Log    *slog.Logger
 	// Clock gives the time; nil is the system's.
 	Clock func() time.Time
@@ -76,6 +78,7 @@ type parts struct {
 	dataDir    string
 	fail       func(string) error
 	parse      ParseConfig
+	agents     driver.Agents
 }
 
 // active is the configuration in force with what is made from it.
@@ -106,7 +109,7 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 	}
 	e := &Engine{store: o.Store, leaseTime: o.Lease, running: newRunningSet(), metrics: newMetrics(),
 		parts: parts{drivers: o.Drivers, resolvers: o.Resolvers, forgeKinds: o.Forges, log: o.Log, clock: o.Clock, owner: o.Owner,
-			dataDir: o.DataDir, fail: o.Fail, parse: o.Parse}}
+			dataDir: o.DataDir, fail: o.Fail, parse: o.Parse, agents: o.Agents}}
 	e.repos = newRepoPool(e)
 	e.forges = newForgePool(e)
 	e.people = identity.New(func() *config.Server { return e.cfg.Load().Server }, e, e.clock)

@@ -107,6 +107,6 @@ func closeSession(ps *pooled) {
 
 // environment is what a driver gets to see of an environment.
 func (e *Engine) environment(env *config.Environment) driver.Environment {
-	return driver.Environment{Name: env.Name, Connect: env.Connect, Dir: e.cfg.Load().Dir, HashKey: e.maskKey, Log: e.log,
+	return driver.Environment{Name: env.Name, Connect: env.Connect, Dir: e.cfg.Load().Dir, HashKey: e.maskKey, Agents: e.agents, Log: e.log,
 		Secret: func(ctx context.Context, ref secret.Ref) (secret.Value, error) { return e.resolvers.Resolve(ctx, ref) }}
 }
