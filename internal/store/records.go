@@ -7,6 +7,7 @@ package store
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"trueup.dev/trueup/internal/plan"
@@ -98,6 +99,14 @@ type Status struct {
 	Drift      int       `json:"drift,omitempty"`     // changes seen, not corrected
 	Corrected  int       `json:"corrected,omitempty"` // changes by which the last run corrected drift
 	Attempts   int       `json:"attempts,omitempty"`
+	// Stopped stands for the desired state whose rollout was stopped by
+	// failures, StoppedText says how: what it has not reached is not given it
+	// until that changes or a person asks for it.
+	Stopped     string `json:"stopped,omitempty"`
+	StoppedText string `json:"stoppedText,omitempty"`
+	// FullDue is when all scopes are looked at next; until then only those that
+	// have a retry of their own are.
+	FullDue time.Time `json:"fullDue,omitzero"`
 }
 
 // Run is one reconciliation.
@@ -126,8 +135,12 @@ type Run struct {
 	Approval    string          `json:"approval,omitempty"` // what it rests on
 	Origin      *Origin         `json:"origin,omitempty"`   // the pull request behind the commit, and who took part
 	Detail      json.RawMessage `json:"detail,omitempty"`   // health, verification, warnings
-	Started     time.Time       `json:"started"`
-	Finished    time.Time       `json:"finished,omitzero"`
+	// Limit are the words by which the run was limited to some scopes.
+	Limit []string `json:"limit,omitempty"`
+	// Rollout is how far the run got over its scopes.
+	Rollout  *Progress `json:"rollout,omitempty"`
+	Started  time.Time `json:"started"`
+	Finished time.Time `json:"finished,omitzero"`
 }
 
 // RunState is where a run is, or how it ended.
@@ -206,4 +219,25 @@ type RepositoryState struct {
 	Manifests map[string]string `json:"manifests,omitempty"`
 	// Invalid lists the mistakes of the last commit, as diagnostics.
 	Invalid plan.Diagnostics `json:"invalid,omitempty"`
+}
+
+// Progress is how far a rollout got.
+type Progress struct {
+	Batch   int `json:"batch"` // the one under way, or the last
+	Batches int `json:"batches"`
+	Done    int `json:"done"` // scopes that are done and healthy
+	Failed  int `json:"failed,omitempty"`
+	Scopes  int `json:"scopes"` // that the rollout is about
+}
+
+// String gives "batch 3/10, 27 of 100 hosts".
+func (p *Progress) String() string {
+	if p == nil {
+		return ""
+	}
+	out := fmt.Sprintf("batch %d/%d, %d of %d hosts", p.Batch, p.Batches, p.Done, p.Scopes)
+	if p.Failed > 0 {
+		out += fmt.Sprintf(", %d failed", p.Failed)
+	}
+	return out
 }

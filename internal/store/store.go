@@ -225,6 +225,7 @@ type Store interface {
 	Holds
 	Blobs
 	Fingerprints
+	Scopes
 	Configs
 	Agents
 	AgentAdmin

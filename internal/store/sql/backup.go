@@ -46,6 +46,7 @@ var tables = []table{
 	{"states", words("target commit_id kind at body")},
 	{"state_blobs", words("blob target commit_id")},
 	{"fingerprints", words("target digest doc")},
+	{"scopes", words("target scope commit_id doc")},
 	{"configs", words("version digest actor at body")},
 	{"secret_keys", words("name sealed")},
 	{"agents", words("host public_key state enrolled_at enrolled_by expires_at seen_at version boot address generation")},

@@ -85,7 +85,7 @@ func (d *DB) Blob(ctx context.Context, id string) ([]byte, error) {
 }
 
 // KeepState remembers a commit's input listing. The newest keep states stay,
-// and the newest one of each kind.
+// the newest one of each kind, and those that a scope is at.
 func (d *DB) KeepState(ctx context.Context, f store.Fence, target string, s store.KeptState, keep int) error {
 	ids, words, err := namedBlobs(s.Listing)
 	if err != nil {
@@ -123,15 +123,24 @@ func (d *DB) KeepState(ctx context.Context, f store.Fence, target string, s stor
 }
 
 func (t *tx) trimStates(target string, keep int) error {
-	seen := map[string]bool{}
+	seen, inUse := map[string]bool{}, map[string]bool{}
+	err := t.each(func(r *dbsql.Rows) error {
+		var commit string
+		err := r.Scan(&commit)
+		inUse[commit] = true
+		return err
+	}, "SELECT DISTINCT commit_id FROM scopes WHERE target = ?", target)
+	if err != nil {
+		return err
+	}
 	var drop []string
 	n := 0
-	err := t.each(func(r *dbsql.Rows) error {
+	err = t.each(func(r *dbsql.Rows) error {
 		var commit, kind string
 		if err := r.Scan(&commit, &kind); err != nil {
 			return err
 		}
-		if n++; n > max(keep, 1) && seen[kind] {
+		if n++; n > max(keep, 1) && seen[kind] && !inUse[commit] {
 			drop = append(drop, commit)
 		}
 		seen[kind] = true
