@@ -8,12 +8,14 @@ import (
 
 // Pull is what is remembered of a pull request. Doc is the engine's.
 type Pull struct {
-	Repository string          `json:"repository"`
-	Number     int             `json:"number"`
-	State      PullState       `json:"state"`
-	Head       string          `json:"head"`               // commit last looked at
-	UpdatedAt  time.Time       `json:"updatedAt,omitzero"` // the forge's, as last looked at
-	Doc        json.RawMessage `json:"doc,omitempty"`
+	Repository string    `json:"repository"`
+	Number     int       `json:"number"`
+	State      PullState `json:"state"`
+	Head       string    `json:"head"`               // commit last looked at
+	UpdatedAt  time.Time `json:"updatedAt,omitzero"` // the forge's, as last looked at
+	// Landed is the commit of the followed branch or tag that brought it.
+	Landed string          `json:"landed,omitempty"`
+	Doc    json.RawMessage `json:"doc,omitempty"`
 }
 
 // PullState is where a pull request is.
@@ -34,6 +36,8 @@ type Pulls interface {
 	// Pulls lists a repository's pull requests in a state, without Doc, by
 	// number.
 	Pulls(ctx context.Context, repository string, state PullState) ([]Pull, error)
+	// LandedWith lists the numbers of those that a commit brought.
+	LandedWith(ctx context.Context, repository, commit string) ([]int, error)
 }
 
 // Landing is a commit of a followed branch or tag that concerned targets.

@@ -56,7 +56,9 @@ type Desired struct {
 	Source string `json:"source"`
 	// Bad is, with a pin, the view id (source.View.ID) that was rolled back
 	// from: the pin clears when the target's own inputs differ from it.
-	Bad   string    `json:"bad,omitempty"`
+	Bad string `json:"bad,omitempty"`
+	// Lock names, with a lock, the pull request that holds it: infra#12.
+	Lock  string    `json:"lock,omitempty"`
 	Actor Actor     `json:"actor,omitempty"`
 	At    time.Time `json:"at,omitzero"`
 }
@@ -156,6 +158,7 @@ const (
 	RunCancelled RunState = "cancelled"
 	RunAbandoned RunState = "abandoned" // its process died
 	RunNoChange  RunState = "nochange"
+	RunPlanned   RunState = "planned" // for a pull request; nothing was written
 )
 
 // Approval binds a decision to a target, an inputs digest and a plan hash.

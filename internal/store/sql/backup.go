@@ -51,7 +51,7 @@ var tables = []table{
 	{"secret_keys", words("name sealed")},
 	{"agents", words("host public_key state enrolled_at enrolled_by expires_at seen_at version boot address generation")},
 	{"agent_corrections", words("id host target at key_id body")},
-	{"pulls", words("repository number state head updated_at at doc")},
+	{"pulls", words("repository number state head updated_at at landed doc")},
 	{"landings", words("repository commit_id at final doc origin")},
 	{"sayings", words("repository subject at id hash")},
 }

@@ -13,10 +13,10 @@ import (
 // PutPull writes or overwrites a pull request.
 func (d *DB) PutPull(ctx context.Context, f store.Fence, p store.Pull) error {
 	return d.fenced(ctx, f, func(t *tx) error {
-		_, err := t.exec(`INSERT INTO pulls (repository, number, state, head, updated_at, at, doc) VALUES (?, ?, ?, ?, ?, {now}, ?)
+		_, err := t.exec(`INSERT INTO pulls (repository, number, state, head, updated_at, at, landed, doc) VALUES (?, ?, ?, ?, ?, {now}, ?, ?)
 			ON CONFLICT (repository, number) DO UPDATE SET state = excluded.state, head = excluded.head, updated_at = excluded.updated_at,
-			at = excluded.at, doc = excluded.doc`,
-			p.Repository, p.Number, string(p.State), p.Head, micros(p.UpdatedAt), raw(p.Doc))
+			at = excluded.at, landed = excluded.landed, doc = excluded.doc`,
+			p.Repository, p.Number, string(p.State), p.Head, micros(p.UpdatedAt), p.Landed, raw(p.Doc))
 		return err
 	})
 }
@@ -27,7 +27,7 @@ func (d *DB) Pull(ctx context.Context, repository string, number int) (store.Pul
 	err := d.view(ctx, func(t *tx) error {
 		var updated int64
 		var doc dbsql.NullString
-		err := t.get([]any{&p.State, &p.Head, &updated, &doc}, "SELECT state, head, updated_at, doc FROM pulls WHERE repository = ? AND number = ?", repository, number)
+		err := t.get([]any{&p.State, &p.Head, &updated, &p.Landed, &doc}, "SELECT state, head, updated_at, landed, doc FROM pulls WHERE repository = ? AND number = ?", repository, number)
 		p.UpdatedAt = fromMicros(updated)
 		if doc.Valid {
 			p.Doc = json.RawMessage(doc.String)
@@ -49,11 +49,26 @@ func (d *DB) Pulls(ctx context.Context, repository string, state store.PullState
 		return t.each(func(r *dbsql.Rows) error {
 			p := store.Pull{Repository: repository, State: state}
 			var updated int64
-			err := r.Scan(&p.Number, &p.Head, &updated)
+			err := r.Scan(&p.Number, &p.Head, &updated, &p.Landed)
 			p.UpdatedAt = fromMicros(updated)
 			list = append(list, p)
 			return err
-		}, "SELECT number, head, updated_at FROM pulls WHERE repository = ? AND state = ? ORDER BY number", repository, string(state))
+		}, "SELECT number, head, updated_at, landed FROM pulls WHERE repository = ? AND state = ? ORDER BY number", repository, string(state))
+	})
+	return list, err
+}
+
+// LandedWith lists the numbers of the pull requests that a commit brought.
+func (d *DB) LandedWith(ctx context.Context, repository, commit string) ([]int, error) {
+	var list []int
+	err := d.view(ctx, func(t *tx) error {
+		list = nil
+		return t.each(func(r *dbsql.Rows) error {
+			var n int
+			err := r.Scan(&n)
+			list = append(list, n)
+			return err
+		}, "SELECT number FROM pulls WHERE repository = ? AND landed = ? AND landed <> '' ORDER BY number", repository, commit)
 	})
 	return list, err
 }

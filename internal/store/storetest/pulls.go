@@ -33,6 +33,10 @@ func pulls(e *env) {
 	if got, err = e.Pull(e.ctx, "infra", 7); err != nil || got.State != store.PullClosed || got.Head != "h2" || !got.UpdatedAt.IsZero() {
 		e.t.Fatalf("overwritten: %+v, %v", got, err)
 	}
+	e.ok(e.PutPull(e.ctx, l.Fence, store.Pull{Repository: "infra", Number: 8, State: store.PullMerged, Landed: "c9"}))
+	brought, err := e.LandedWith(e.ctx, "infra", "c9")
+	e.ok(err)
+	e.equal("brought by", line(brought), "[8]")
 	stale := l.Fence
 	stale.Token++
 	if err := e.PutPull(e.ctx, stale, got); !errors.Is(err, store.ErrFenced) {

@@ -6,10 +6,12 @@ CREATE TABLE pulls (
     head       TEXT COLLATE "C" NOT NULL,
     updated_at BIGINT NOT NULL,
     at         BIGINT NOT NULL,
+    landed     TEXT COLLATE "C" NOT NULL,
     doc        TEXT COLLATE "C",
     PRIMARY KEY (repository, number)
 );
 CREATE INDEX pulls_state ON pulls (repository, state, number);
+CREATE INDEX pulls_landed ON pulls (repository, landed) WHERE landed <> '';
 
 CREATE TABLE landings (
     repository TEXT COLLATE "C" NOT NULL,

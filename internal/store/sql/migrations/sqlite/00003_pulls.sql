@@ -6,10 +6,12 @@ CREATE TABLE pulls (
     head       TEXT NOT NULL,
     updated_at INTEGER NOT NULL,
     at         INTEGER NOT NULL,
+    landed     TEXT NOT NULL,
     doc        TEXT,
     PRIMARY KEY (repository, number)
 );
 CREATE INDEX pulls_state ON pulls (repository, state, number);
+CREATE INDEX pulls_landed ON pulls (repository, landed) WHERE landed <> '';
 
 CREATE TABLE landings (
     repository TEXT NOT NULL,
