@@ -125,7 +125,8 @@ type HookAdmin interface {
 // Protector is a Forge that tells which statuses a branch asks for.
 type Protector interface {
 	// RequiredStatuses lists the contexts that must be green before a merge
-	// into the branch; the error wraps ErrDenied where the token may not ask.
+	// into the branch, "*" where the forge asks for all of them; the error wraps
+	// ErrDenied where the token may not ask.
 	RequiredStatuses(ctx context.Context, branch string) ([]string, error)
 }
 

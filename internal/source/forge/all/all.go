@@ -1,9 +1,14 @@
 // Package all is the registry of the kinds of forges that trueup speaks.
 package all
 
-import "trueup.dev/trueup/internal/source/forge"
+import (
+	"trueup.dev/trueup/internal/source/forge"
+	"trueup.dev/trueup/internal/source/forge/gitlab"
+)
 
 // Forges gives the openers by kind, as they stand in the configuration.
 func Forges() forge.Registry {
-	return forge.Registry{}
+	return forge.Registry{
+		gitlab.Kind: gitlab.Open,
+	}
 }
