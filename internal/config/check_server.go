@@ -121,7 +121,7 @@ func (p *serverParser) policy(base string, pol *Policy) {
 		}
 	}
 	for i, a := range pol.Approve {
-		p.approvers(fmt.Sprintf("%s.approve[%d].by", base, i), a.By)
+		p.approval(fmt.Sprintf("%s.approve[%d]", base, i), a)
 	}
 }
 

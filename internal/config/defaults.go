@@ -17,6 +17,9 @@ func (s *Server) complete() {
 		applyDefaults(p)
 		for i := range p.Approve {
 			applyDefaults(&p.Approve[i])
+			for k := range p.Approve[i].All {
+				applyDefaults(&p.Approve[i].All[k])
+			}
 		}
 	}
 	for name, e := range s.Environments {

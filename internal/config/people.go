@@ -192,6 +192,23 @@ func (p *serverParser) logins() {
 	}
 }
 
+// approval checks who a rule asks for.
+func (p *serverParser) approval(at string, a Approval) {
+	switch {
+	case len(a.By) == 0 && len(a.All) == 0:
+		p.fail(at+".by", "add by:", "the field is missing")
+	case len(a.By) > 0 && len(a.All) > 0:
+		p.fail(at+".all", "move by and count into all, or remove all", "both by and all are given")
+	}
+	p.approvers(at+".by", a.By)
+	for i, q := range a.All {
+		p.approvers(fmt.Sprintf("%s.all[%d].by", at, i), q.By)
+		if slices.Contains(q.By, "auto") {
+			p.fail(fmt.Sprintf("%s.all[%d].by", at, i), "write by: auto in the rule itself", "auto can't be one of several kinds")
+		}
+	}
+}
+
 // approvers checks a list of people who may approve.
 func (p *serverParser) approvers(at string, by []string) {
 	for j, text := range by {

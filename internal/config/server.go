@@ -197,11 +197,34 @@ type Limit struct {
 type Approval struct {
 	// When is a CEL expression over the plan; empty always matches.
 	When string `yaml:"when"`
-	// By lists user:NAME or team:NAME, or is ["auto"].
+	// By lists who may approve: user:NAME, team:NAME, team:ORG/TEAM on the
+	// forge, codeowners; or it is auto.
+	By    []string `yaml:"by" strict:"one"`
+	Count int      `yaml:"count" jsonschema:"default=1,minimum=1"` // how many of them
+	// All lists several kinds of approvers, each with its number, in place of by
+	// and count; all of them are needed.
+	All []Quorum `yaml:"all"`
+	// NotAuthor leaves out approvals by whoever caused the run or proposed the
+	// pull request.
+	NotAuthor bool `yaml:"notAuthor"`
+	// Reviews lets approving reviews on the forge count, as long as they stand
+	// and were given to exactly this plan.
+	Reviews bool `yaml:"reviews"`
+}
+
+// Quorum is a number of approvals by one kind of approvers.
+type Quorum struct {
+	// By lists who may approve, as in the rule.
 	By    []string `yaml:"by" strict:"one" jsonschema:"required"`
 	Count int      `yaml:"count" jsonschema:"default=1,minimum=1"` // how many of them
-	// NotAuthor leaves out approvals by whoever caused the run.
-	NotAuthor bool `yaml:"notAuthor"`
+}
+
+// Quorums gives the kinds of approvers that the rule asks for.
+func (a Approval) Quorums() []Quorum {
+	if len(a.All) > 0 {
+		return a.All
+	}
+	return []Quorum{{a.By, a.Count}}
 }
 
 // Environment is a runtime environment.

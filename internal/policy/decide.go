@@ -3,7 +3,6 @@ package policy
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"trueup.dev/trueup/internal/config"
@@ -15,10 +14,24 @@ import (
 type Facts struct {
 	Target config.Resolved
 	// Actor and Cause are the run's; Teams are the actor's.
-	Actor string
-	Cause string
-	Teams []string
-	Now   time.Time
+	Actor  string
+	Cause  string
+	Teams  []string
+	Now    time.Time
+	Driver string
+	Proposal
+	Owners Owners
+	// People answers for teams on forges and for code owners; nil knows nobody.
+	People People
+}
+
+// Proposal is the pull request that a change came through; it is zero for
+// none.
+type Proposal struct {
+	Number int
+	// Author is who proposed it, as an actor, and Login the name on the forge.
+	Author, Login string
+	Labels        []string
 }
 
 // Decision says what a plan needs and what it has.
@@ -28,7 +41,9 @@ type Decision struct {
 	// Auto tells that a rule lets the plan pass by itself.
 	Auto bool `json:"auto"`
 	// Rule is the text of the rule that matched.
-	Rule  string   `json:"rule,omitempty"`
+	Rule string `json:"rule,omitempty"`
+	// By and Count are the rule's; with several kinds of approvers By is all of
+	// them and Count the sum.
 	By    []string `json:"by,omitempty"`
 	Count int      `json:"count,omitempty"`
 	// Have lists who approved and counts.
@@ -37,10 +52,36 @@ type Decision struct {
 	Missing string `json:"missing,omitempty"`
 	// Rejected says who rejected the plan, as long as that stands.
 	Rejected string `json:"rejected,omitempty"`
+	// Ignored says of approvals that don't count why not.
+	Ignored []Ignored `json:"ignored,omitempty"`
+}
+
+// Ignored is an approval that does not count.
+type Ignored struct {
+	Actor string `json:"actor"`
+	Why   string `json:"why"`
 }
 
 // Allowed tells whether nothing is missing and nobody objects.
 func (d Decision) Allowed() bool { return d.Missing == "" && d.Rejected == "" }
+
+// Counts says why an approval that is about to be given would not count, nil
+// if it would or if the plan needs none.
+func (r *Rules) Counts(p *plan.Plan, f Facts, given []store.Approval, forced []Violation, a store.Approval) error {
+	d, err := r.Decide(p, f, append(slices.Clone(given), a), forced)
+	if err != nil {
+		return err
+	}
+	if !d.Needed || slices.Contains(d.Have, string(a.Actor)) {
+		return nil
+	}
+	for _, i := range d.Ignored {
+		if i.Actor == string(a.Actor) {
+			return fmt.Errorf("%s can't approve this: %s", a.Actor, i.Why)
+		}
+	}
+	return fmt.Errorf("%s can't approve this", a.Actor)
+}
 
 // Decide says whether a plan needs an approval, and whether the given ones
 // are enough. The first rule that matches counts; when there are rules and
@@ -57,20 +98,16 @@ func (r *Rules) Decide(p *plan.Plan, f Facts, given []store.Approval, forced []V
 	if err != nil {
 		return Decision{Needed: true, Count: 1, Missing: "needs a rule that can be evaluated: " + err.Error()}, err
 	}
-	d := Decision{Needed: match.needed, Auto: !match.needed && match.rule.isAuto(), Count: match.rule.Count, Rule: match.text}
-	if match.needed {
-		d.By = match.rule.By
-	}
-	d.Have = counting(match.rule.Approval, f, given, rejection)
+	d := Decision{Needed: match.needed, Auto: !match.needed && match.rule.isAuto(), Rule: match.text}
+	t := newTally(match.rule.Approval, p, f, given, rejection)
+	d.Have, d.Ignored = t.have, t.ignored
 	if !d.Needed {
-		d.Count = 0
 		return d, nil
 	}
-	if missing := d.Count - len(d.Have); missing > 0 {
-		d.Missing = missingText(d, missing, match.note)
-		if rejection != nil {
-			d.Rejected = rejectionText(*rejection)
-		}
+	d.By, d.Count = t.asked()
+	d.Missing = t.missing(match.note)
+	if d.Missing != "" && rejection != nil {
+		d.Rejected = rejectionText(*rejection)
 	}
 	return d, nil
 }
@@ -132,70 +169,10 @@ func newestRejection(given []store.Approval) *store.Approval {
 	return newest
 }
 
-// counting lists, once each and in order of time, the people whose approval
-// counts: a person, named by the rule, later than any rejection.
-func counting(a config.Approval, f Facts, given []store.Approval, rejection *store.Approval) []string {
-	sorted := slices.Clone(given)
-	slices.SortStableFunc(sorted, func(a, b store.Approval) int { return a.At.Compare(b.At) })
-	var have []string
-	for _, g := range sorted {
-		who := string(g.Actor)
-		switch {
-		case !g.Approved || rejection != nil && !g.At.After(rejection.At):
-		case !isPerson(who) || a.NotAuthor && who == f.Actor:
-		case !named(a.By, g):
-		case !slices.Contains(have, who):
-			have = append(have, who)
-		}
-	}
-	return have
-}
-
-// isPerson leaves out approvals that the machine would give to itself.
-func isPerson(actor string) bool {
-	kind, name, ok := strings.Cut(actor, ":")
-	return ok && name != "" && kind != "system" && kind != "webhook"
-}
-
-func named(by []string, g store.Approval) bool {
-	if len(by) == 0 || by[0] == auto {
-		return true
-	}
-	for _, b := range by {
-		kind, name, _ := strings.Cut(b, ":")
-		if kind == "team" && slices.Contains(g.Teams, name) || kind == "user" && string(g.Actor) == b {
-			return true
-		}
-	}
-	return false
-}
-
-func missingText(d Decision, missing int, note string) string {
-	more, noun := "", "approvals"
-	if len(d.Have) > 0 {
-		more = "more "
-	}
-	if missing == 1 {
-		noun = "approval"
-	}
-	s := fmt.Sprintf("needs %d %s%s by %s", missing, more, noun, approvers(d.By))
-	if note != "" {
-		s += " (" + note + ")"
-	}
-	return s
-}
-
 func rejectionText(a store.Approval) string {
 	s := "rejected by " + string(a.Actor)
 	if a.Reason != "" {
 		s += ": " + a.Reason
 	}
 	return s
-}
-
-func approvers(by []string) string {
-	if len(by) == 0 {
-		return "any approver"
-	}
-	return strings.Join(by, " or ")
 }

@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,29 +63,37 @@ func Compile(rules []config.Approval) (*Rules, error) {
 }
 
 func checkApprovers(found *plan.Diagnostics, field string, a config.Approval) {
+	if len(a.All) > 0 && len(a.By) > 0 {
+		found.Errorf(plan.Source{}, field+".all", "move by and count into all, or remove all", "both by and all are given")
+	}
+	checkQuorum(found, field, config.Quorum{By: a.By, Count: a.Count}, true)
+	for i, q := range a.All {
+		checkQuorum(found, fmt.Sprintf("%s.all[%d]", field, i), q, false)
+	}
+}
+
+func checkQuorum(found *plan.Diagnostics, field string, q config.Quorum, mayAuto bool) {
 	people := map[string]bool{}
 	onlyUsers := true
-	for j, by := range a.By {
-		kind, name, _ := strings.Cut(by, ":")
+	for j, by := range q.By {
+		w, ok := config.ParseWho(by)
 		at := fmt.Sprintf("%s.by[%d]", field, j)
 		switch {
-		case by == auto && len(a.By) > 1:
+		case by == auto && (len(q.By) > 1 || !mayAuto):
 			found.Errorf(plan.Source{}, at, "write auto alone, or leave it out", "auto stands beside other approvers")
-		case by == auto:
+		case ok && (w.Kind == "team" || w.Kind == auto || w.Kind == codeOwners):
 			onlyUsers = false
-		case kind == "team" && name != "":
-			onlyUsers = false
-		case kind == "user" && name != "":
-			people[name] = true
+		case ok && w.Kind == "user":
+			people[w.Name] = true
 		default:
-			found.Errorf(plan.Source{}, at, "write user:NAME, team:NAME or auto", "%q is no approver", by)
+			found.Errorf(plan.Source{}, at, "write user:NAME, team:NAME, team:ORG/TEAM, codeowners or auto", "%q is no approver", by)
 		}
 	}
-	if a.Count < 0 {
-		found.Errorf(plan.Source{}, field+".count", "1 or more", "count is %d", a.Count)
+	if q.Count < 0 {
+		found.Errorf(plan.Source{}, field+".count", "1 or more", "count is %d", q.Count)
 	}
-	if onlyUsers && len(people) > 0 && a.Count > len(people) {
-		found.Errorf(plan.Source{}, field+".count", "lower it, or name more approvers", "needs %d approvals but names %d people", a.Count, len(people))
+	if onlyUsers && len(people) > 0 && q.Count > len(people) {
+		found.Errorf(plan.Source{}, field+".count", "lower it, or name more approvers", "needs %d approvals but names %d people", q.Count, len(people))
 	}
 }
 
@@ -125,6 +134,11 @@ func environment() (*cel.Env, error) {
 		cel.Variable("cause", cel.StringType),
 		cel.Variable("teams", cel.ListType(cel.StringType)),
 		cel.Variable("now", cel.TimestampType),
+		cel.Variable("driver", cel.StringType),
+		cel.Variable("scopes", cel.ListType(cel.StringType)),
+		cel.Variable("author", cel.StringType),
+		cel.Variable("labels", cel.ListType(cel.StringType)),
+		cel.Variable("pull", cel.IntType),
 		cel.DefaultUTCTimeZone(true),
 		cel.RegexProgramSizeLimit(1000),
 		cel.ASTValidators(cel.ValidateRegexLiterals(), cel.ValidateComprehensionNestingLimit(3)),
@@ -138,10 +152,15 @@ func vars(p *plan.Plan, f Facts) map[string]any {
 		"plan": planObject(p),
 		"target": object{targetType, map[string]func() ref.Val{
 			"name": text(f.Target.Name), "environment": text(f.Target.Environment), "repository": text(f.Target.Repository)}},
-		"actor": f.Actor,
-		"cause": f.Cause,
-		"teams": append([]string{}, f.Teams...),
-		"now":   timestamp(f.Now),
+		"actor":  f.Actor,
+		"cause":  f.Cause,
+		"teams":  append([]string{}, f.Teams...),
+		"now":    timestamp(f.Now),
+		"driver": f.Driver,
+		"scopes": scopesOf(p),
+		"author": f.Author,
+		"labels": append([]string{}, f.Labels...),
+		"pull":   f.Number,
 	}
 }
 
@@ -164,6 +183,27 @@ func (r rule) matches(vars map[string]any) (bool, error) {
 
 func (r rule) isAuto() bool { return len(r.By) == 1 && r.By[0] == auto }
 
+// scopesOf lists the scopes that the plan changes something in.
+func scopesOf(p *plan.Plan) []string {
+	return distinct(p, func(c *plan.Change) string { return string(c.Scope) })
+}
+
+// distinct gives the different values that the changes have of something.
+func distinct(p *plan.Plan, of func(*plan.Change) string) []string {
+	seen := map[string]bool{}
+	for i := range p.Changes {
+		if p.Changes[i].Action != plan.None {
+			seen[of(&p.Changes[i])] = true
+		}
+	}
+	out := make([]string, 0, len(seen))
+	for s := range seen {
+		out = append(out, s)
+	}
+	slices.Sort(out)
+	return out
+}
+
 // String gives the rule on one line.
 func (r rule) String() string {
 	when := r.When
@@ -173,5 +213,9 @@ func (r rule) String() string {
 	if r.isAuto() {
 		return when + ": " + auto
 	}
-	return fmt.Sprintf("%s: %d by %s", when, r.Count, approvers(r.By))
+	var kinds []string
+	for _, q := range r.Quorums() {
+		kinds = append(kinds, fmt.Sprintf("%d by %s", max(q.Count, 1), approvers(q.By)))
+	}
+	return when + ": " + strings.Join(kinds, ", and ")
 }

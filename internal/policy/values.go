@@ -27,7 +27,8 @@ var (
 			"creates": types.IntType, "updates": types.IntType, "deletes": types.IntType, "replaces": types.IntType,
 			"renames": types.IntType, "adopts": types.IntType, "disables": types.IntType, "forgets": types.IntType,
 			"mode": types.StringType, "impact": types.NewMapType(types.StringType, impactType),
-			"changes": types.NewListType(changeType),
+			"changes": types.NewListType(changeType), "writes": types.IntType,
+			"actions": types.NewListType(types.StringType), "kinds": types.NewListType(types.StringType),
 		},
 		"trueup.Impact": {
 			"create": types.IntType, "update": types.IntType, "replace": types.IntType, "delete": types.IntType,
@@ -185,9 +186,27 @@ func planObject(p *plan.Plan) object {
 		"renames": number(n[plan.Rename]), "adopts": number(n[plan.Adopt]),
 		"disables": number(n[plan.Disable]), "forgets": number(n[plan.Forget]),
 		"mode":    text(p.Mode),
+		"writes":  number(writes(p)),
+		"actions": once(func() ref.Val { return textList(distinct(p, func(c *plan.Change) string { return string(c.Action) })) }),
+		"kinds":   once(func() ref.Val { return textList(distinct(p, func(c *plan.Change) string { return c.Kind })) }),
 		"impact":  once(func() ref.Val { return impactValue(p) }),
 		"changes": once(func() ref.Val { return changesValue(p) }),
 	}}
+}
+
+func textList(list []string) ref.Val {
+	return types.NewStringList(types.DefaultTypeAdapter, list)
+}
+
+// writes counts the changes that change the environment.
+func writes(p *plan.Plan) int {
+	n := 0
+	for i := range p.Changes {
+		if p.Changes[i].Action.Writes() {
+			n++
+		}
+	}
+	return n
 }
 
 func impactValue(p *plan.Plan) ref.Val {
