@@ -32,8 +32,9 @@ deps: ## install the servers and tools that the tests start (Debian)
 	@scripts/deps.sh test
 
 .PHONY: forge-servers
-forge-servers: deps ## build the Gitea that the tests start (minutes, the first time)
+forge-servers: deps ## Gitea and GitHub's API description, for the tests (minutes, the first time)
 	@GO='$(GO)' scripts/gitea.sh >/dev/null
+	@scripts/github-api.sh >/dev/null
 
 .PHONY: demo
 demo: build ## a commit changes a real DNS server, from nothing, in a minute

@@ -80,9 +80,15 @@ require (
 	modernc.org/memory v1.12.1 // indirect
 )
 
-require github.com/pkg/sftp v1.13.12
+require (
+	github.com/bradleyfalzon/ghinstallation/v2 v2.19.0
+	github.com/golang-jwt/jwt/v4 v4.5.2
+	github.com/google/go-github/v88 v88.0.0
+	github.com/pkg/sftp v1.13.12
+)
 
 require (
 	github.com/cloudflare/circl v1.6.3 // indirect
+	github.com/google/go-querystring v1.2.0 // indirect
 	github.com/kr/fs v0.1.0 // indirect
 )

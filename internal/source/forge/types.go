@@ -2,6 +2,7 @@ package forge
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -195,12 +196,16 @@ func Shorten(text string, n int) string {
 	return string(r[:n-1]) + "…"
 }
 
+// segment is a name that stands for itself in an address.
+var segment = regexp.MustCompile(`^[A-Za-z0-9_~-][A-Za-z0-9._~-]*$|^\.[A-Za-z0-9_~-][A-Za-z0-9._~-]*$`)
+
 // SplitProject splits owner/name, and says what it wants where it is another
 // form.
 func SplitProject(project string) (owner, name string, err error) {
 	owner, name, ok := strings.Cut(project, "/")
-	if !ok || owner == "" || name == "" || strings.Contains(name, "/") {
+	name = strings.TrimSuffix(name, ".git")
+	if !ok || !segment.MatchString(owner) || !segment.MatchString(name) {
 		return "", "", fmt.Errorf("the repository on the forge is %q: write owner/name", project)
 	}
-	return owner, strings.TrimSuffix(name, ".git"), nil
+	return owner, name, nil
 }

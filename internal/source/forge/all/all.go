@@ -3,12 +3,14 @@ package all
 
 import (
 	"trueup.dev/trueup/internal/source/forge"
+	"trueup.dev/trueup/internal/source/forge/github"
 	"trueup.dev/trueup/internal/source/forge/gitlab"
 )
 
 // Forges gives the openers by kind, as they stand in the configuration.
 func Forges() forge.Registry {
 	return forge.Registry{
+		github.Kind: github.Open,
 		gitlab.Kind: gitlab.Open,
 	}
 }

@@ -78,7 +78,7 @@ func (t *transport) fail(r *http.Request, err error) error {
 	var known *Error
 	switch {
 	case errors.As(err, &known):
-		return known
+		return err
 	case r.Context().Err() != nil:
 		e.err, e.Message = r.Context().Err(), r.Context().Err().Error()
 	case errors.As(err, new(forge.LimitedError)), errors.Is(err, forge.ErrDenied), errors.Is(err, forge.ErrNotFound), errors.Is(err, errTooLarge):
@@ -94,11 +94,11 @@ func (t *transport) fail(r *http.Request, err error) error {
 // package's form: url.Error repeats the whole address, with its query.
 func Tidy(err error) error {
 	var known *Error
-	if errors.As(err, &known) {
-		return known
-	}
 	var u *url.Error
 	if errors.As(err, &u) {
+		if errors.As(u.Err, &known) {
+			return u.Err
+		}
 		path := ""
 		if parsed, perr := url.Parse(u.URL); perr == nil {
 			path = parsed.Path
@@ -108,10 +108,11 @@ func Tidy(err error) error {
 	return err
 }
 
-// permanent errors are the same the next time.
+// permanent errors are the same the next time, or were tried again already.
 func permanent(err error) bool {
+	var known *Error
 	var cert *tls.CertificateVerificationError
-	return errors.Is(err, errTooLarge) || errors.Is(err, forge.ErrDenied) || errors.As(err, &cert)
+	return errors.Is(err, errTooLarge) || errors.Is(err, forge.ErrDenied) || errors.As(err, &cert) || errors.As(err, &known)
 }
 
 // unsent tells that no connection was made, so that nothing was done.

@@ -30,6 +30,10 @@ type Options struct {
 	// Authorize puts the credentials into a request; nil for none. It is called
 	// for requests to Base's host only.
 	Authorize func(*http.Request) error
+	Accept    string // the media type of every answer, whatever an SDK asks for
+	// Renew is asked once for every answer of 401, which did nothing: true sends
+	// the call again, with what Authorize gives then.
+	Renew func() bool
 	// Secrets are cut out of every error, wherever they come from.
 	Secrets   []secret.Value
 	Transport http.RoundTripper // for tests; nil is the default
@@ -165,6 +169,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	renewed := false
 	for try := 1; ; try++ {
 		if err := t.limit.wait(r.Context(), t.o); err != nil {
 			return nil, t.fail(r, err)
@@ -176,6 +181,10 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 				if try >= t.o.Tries {
 					return nil, t.fail(r, forge.LimitedError{Until: until})
 				}
+				continue
+			}
+			if resp.StatusCode == http.StatusUnauthorized && t.o.Renew != nil && !renewed && t.o.Renew() {
+				renewed = true
 				continue
 			}
 		}
@@ -220,6 +229,9 @@ func (t *transport) once(r *http.Request, body []byte) (*http.Response, error) {
 		out.ContentLength = int64(len(body))
 	}
 	out.Header.Set("User-Agent", UserAgent)
+	if t.o.Accept != "" {
+		out.Header.Set("Accept", t.o.Accept)
+	}
 	if t.o.Authorize != nil && sameHost(t.o.Base, out.URL) {
 		if err := t.o.Authorize(out); err != nil {
 			return nil, err
