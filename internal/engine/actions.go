@@ -1,12 +1,14 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 
+	"trueup.dev/trueup/internal/auth"
 	"trueup.dev/trueup/internal/plan"
 	"trueup.dev/trueup/internal/store"
 )
@@ -21,6 +23,9 @@ type SyncOptions struct {
 type Approver struct {
 	Actor store.Actor
 	Teams []string
+	// Login is the name on the forge, and Via and URL say how and where the
+	// decision was given, when it was there.
+	Login, Via, URL string
 }
 
 // Sync reconciles one target now.
@@ -35,7 +40,7 @@ func (e *Engine) Sync(ctx context.Context, by store.Actor, target string, o Sync
 	if err := e.event(ctx, by, "target.sync", target, "", map[string]any{"mode": o.Mode, "reason": o.Reason}); err != nil {
 		return err
 	}
-	return e.request(ctx, by, t, "person", request(o))
+	return e.request(ctx, by, t, "person", request{Mode: o.Mode, Reason: o.Reason})
 }
 
 func (e *Engine) request(ctx context.Context, by store.Actor, t store.Target, cause string, r request) error {
@@ -86,7 +91,10 @@ func (e *Engine) decideOn(ctx context.Context, by Approver, target, planHash, re
 		return store.Approval{}, fmt.Errorf("the plan %.12s: %w", t.Status.PlanHash, err)
 	}
 	a := store.Approval{ID: newRunID(e.clock()), Target: target, Digest: p.Digest, PlanHash: t.Status.PlanHash, Approved: yes,
-		Actor: by.Actor, Teams: by.Teams, Reason: reason, At: e.clock()}
+		Actor: by.Actor, Teams: by.Teams, Reason: reason, At: e.clock(), Via: cmp.Or(by.Via, store.ByAPI), URL: by.URL, Login: by.Login}
+	if err := e.mayDecide(ctx, t, p, a); err != nil {
+		return a, err
+	}
 	if err := e.store.AddApproval(ctx, a); err != nil {
 		return a, err
 	}
@@ -94,11 +102,42 @@ func (e *Engine) decideOn(ctx context.Context, by Approver, target, planHash, re
 	if !yes {
 		kind = "rejection"
 	}
-	if err := e.event(ctx, by.Actor, kind, target, t.Status.Run, map[string]any{"plan": a.PlanHash, "reason": reason}); err != nil {
+	data := map[string]any{"plan": a.PlanHash, "reason": reason, "via": a.Via, "environment": t.Environment}
+	if a.URL != "" {
+		data["url"] = a.URL
+	}
+	if err := e.event(ctx, by.Actor, kind, target, t.Status.Run, data); err != nil {
 		return a, err
 	}
 	// The mode of the plan is asked for again, so that a destroy stays one.
-	return a, e.request(ctx, by.Actor, t, "person", request{Mode: p.Mode, Reason: reason})
+	return a, e.request(ctx, by.Actor, t, "person", request{Mode: p.Mode, Reason: reason, First: e.firstCause(ctx, t)})
+}
+
+// mayDecide refuses an approval that would not count, and a rejection by
+// somebody whom only a rule could give a right, and does not.
+func (e *Engine) mayDecide(ctx context.Context, t store.Target, p *plan.Plan, a store.Approval) error {
+	stranger := a.Login != "" && !strings.HasPrefix(string(a.Actor), "user:")
+	if !a.Approved && !stranger {
+		return nil
+	}
+	a.Approved = true
+	if err := e.counts(ctx, t, p, a); err != nil {
+		return fmt.Errorf("%w: %w", auth.ErrDenied, err)
+	}
+	return nil
+}
+
+// firstCause gives what caused the plan that waits, however often it was
+// decided on since.
+func (e *Engine) firstCause(ctx context.Context, t store.Target) *store.Caused {
+	run, err := e.store.Run(ctx, t.Status.Run)
+	if err != nil {
+		return nil
+	}
+	if run.First != nil {
+		return run.First
+	}
+	return &store.Caused{Cause: run.Cause, Actor: run.Actor}
 }
 
 // Suspend stops reconciling a target, an environment or a repository.

@@ -113,26 +113,33 @@ func (j *job) facts(ctx context.Context) (Facts, error) {
 			return f, err
 		}
 	}
-	f.Violations = policy.Guard(j.policy.Guard, j.plan)
 	given, err := j.e.store.Approvals(ctx, j.target.ID, j.digest, j.hash)
 	if err != nil {
 		return f, err
 	}
-	forced := f.Violations
-	if f.Repointed != "" {
-		forced = append(forced, policy.Violation{Text: f.Repointed})
-	}
-	if j.mode == plan.Destroy && j.plan.Writes() {
-		forced = append(forced, policy.Violation{Text: fmt.Sprintf("destroys all %d objects that the target owns", len(j.input.Inventory))})
-		f.Violations = forced
-	}
-	f.Approval, err = j.rules.Decide(j.plan, policy.Facts{Target: *j.res, Actor: string(j.run.Actor), Cause: j.run.Cause,
-		Now: j.input.Now}, given, forced)
+	var forced []policy.Violation
+	forced, f.Violations = j.forced()
+	f.Approval, err = j.rules.Decide(j.plan, j.policyFacts(ctx), given, forced)
 	if err != nil {
 		return f, err
 	}
 	f.InWindow, f.NextWindow = policy.InWindow(j.policy.Windows, j.input.Now)
 	return f, nil
+}
+
+// forced gives what needs an approval whatever the rules say, and the part of
+// it that a held run shows as violations.
+func (j *job) forced() (all, shown []policy.Violation) {
+	all = policy.Guard(j.policy.Guard, j.plan)
+	shown = all
+	if text := j.repointed(); text != "" {
+		all = append(all, policy.Violation{Text: text})
+	}
+	if j.mode == plan.Destroy && j.plan.Writes() {
+		all = append(all, policy.Violation{Text: fmt.Sprintf("destroys all %d objects that the target owns", len(j.input.Inventory))})
+		shown = all
+	}
+	return all, shown
 }
 
 // driftOnly tells that exactly these inputs were applied and verified before.

@@ -103,7 +103,7 @@ func (j *job) load(ctx context.Context) error {
 	j.run = store.Run{ID: newRunID(j.e.clock()), Target: t.ID, Environment: t.Environment, Repository: t.Repository,
 		Commit: j.desired.Commit, Ref: j.desired.Ref, Generation: j.lease.Generation, Class: j.lease.Class,
 		Cause: causeOf(j.lease), Actor: actorOf(j.lease, "system:drift"), Mode: j.mode, ConfigVer: j.cfg.version,
-		State: store.RunActive, Started: j.e.clock()}
+		First: req.First, State: store.RunActive, Started: j.e.clock()}
 	j.log.run = j.run.ID
 	return nil
 }
@@ -146,6 +146,8 @@ func (j *job) decode(body []byte) error {
 type request struct {
 	Mode   plan.Mode `json:"mode,omitempty"`
 	Reason string    `json:"reason,omitempty"`
+	// First is what caused the run whose plan was decided on.
+	First *store.Caused `json:"first,omitempty"`
 }
 
 // record writes the run's row; the first call makes the run visible.

@@ -18,6 +18,7 @@ import (
 	"trueup.dev/trueup/internal/engine"
 	"trueup.dev/trueup/internal/plan"
 	"trueup.dev/trueup/internal/secret"
+	"trueup.dev/trueup/internal/source/forge"
 	"trueup.dev/trueup/internal/store"
 	"trueup.dev/trueup/internal/store/sql"
 )
@@ -33,6 +34,7 @@ type world struct {
 	stop   func()
 	config string
 	now    func() time.Time
+	forges forge.Registry
 }
 
 const baseConfig = `version: 1
@@ -148,7 +150,7 @@ func (w *world) start() {
 	}
 	e, err := engine.New(ctx, engine.Options{Store: st, Drivers: w.drivers(), Config: w.parse(w.config), DataDir: filepath.Join(w.dir, "data"),
 		Resolvers: secret.Resolvers{"env": secret.Env{}, "file": secret.File{Dir: w.dir}},
-		Log:       slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})), Clock: w.now, Parse: parse})
+		Log:       slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})), Clock: w.now, Parse: parse, Forges: w.forges})
 	if err != nil {
 		w.t.Fatal(err)
 	}

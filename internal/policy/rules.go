@@ -62,6 +62,22 @@ func Compile(rules []config.Approval) (*Rules, error) {
 	return out, nil
 }
 
+// NeedsOwners tells whether a rule asks for code owners.
+func (r *Rules) NeedsOwners() bool {
+	return r.any(func(a config.Approval) bool {
+		return slices.ContainsFunc(a.Quorums(), func(q config.Quorum) bool { return slices.Contains(q.By, codeOwners) })
+	})
+}
+
+// CountsReviews tells whether a rule counts reviews on the forge.
+func (r *Rules) CountsReviews() bool {
+	return r.any(func(a config.Approval) bool { return a.Reviews })
+}
+
+func (r *Rules) any(fits func(config.Approval) bool) bool {
+	return r != nil && slices.ContainsFunc(r.rules, func(x rule) bool { return fits(x.Approval) })
+}
+
 func checkApprovers(found *plan.Diagnostics, field string, a config.Approval) {
 	if len(a.All) > 0 && len(a.By) > 0 {
 		found.Errorf(plan.Source{}, field+".all", "move by and count into all, or remove all", "both by and all are given")

@@ -15,6 +15,8 @@ type Origin struct {
 	Number int    `json:"number,omitempty"` // 0 is a direct push
 	Title  string `json:"title,omitempty"`
 	URL    string `json:"url,omitempty"`
+	// Labels of the pull request, for rules.
+	Labels []string `json:"labels,omitempty"`
 	// Proposed is the author of the pull request.
 	Proposed Party `json:"proposed,omitzero"`
 	// Approved are the approvals that stood at the merge, on the forge and here.
@@ -22,6 +24,12 @@ type Origin struct {
 	Merged    Party     `json:"merged,omitzero"`
 	MergedAt  time.Time `json:"mergedAt,omitzero"`
 	CommitURL string    `json:"commitURL,omitempty"` // the run's commit, on the forge
+}
+
+// Caused says what caused something, and who.
+type Caused struct {
+	Cause string `json:"cause"`
+	Actor Actor  `json:"actor"`
 }
 
 // Party is somebody who took part: the login on the forge, and the user that

@@ -115,28 +115,31 @@ type Status struct {
 //
 //house:exception one record that is stored and shown as it is
 type Run struct {
-	ID          string          `json:"id"` // sortable by start
-	Target      string          `json:"target"`
-	Environment string          `json:"environment"`
-	Repository  string          `json:"repository"`
-	Commit      string          `json:"commit"`
-	Ref         string          `json:"ref,omitempty"`
-	Generation  int64           `json:"generation"`
-	Class       Class           `json:"class"`
-	Cause       string          `json:"cause"` // push, poll, drift, person, output, time, retry, rollback
-	Actor       Actor           `json:"actor"`
-	Mode        plan.Mode       `json:"mode"`
-	ConfigVer   int64           `json:"configVersion"`
-	Digest      string          `json:"digest,omitempty"`
-	PlanHash    string          `json:"planHash,omitempty"`
-	State       RunState        `json:"state"`
-	Phase       string          `json:"phase,omitempty"` // fetch, plan, gates, apply, verify, health
-	Gate        string          `json:"gate,omitempty"`
-	Error       string          `json:"error,omitempty"`
-	Summary     plan.Summary    `json:"summary,omitempty"`
-	Approval    string          `json:"approval,omitempty"` // what it rests on
-	Origin      *Origin         `json:"origin,omitempty"`   // the pull request behind the commit, and who took part
-	Detail      json.RawMessage `json:"detail,omitempty"`   // health, verification, warnings
+	ID          string       `json:"id"` // sortable by start
+	Target      string       `json:"target"`
+	Environment string       `json:"environment"`
+	Repository  string       `json:"repository"`
+	Commit      string       `json:"commit"`
+	Ref         string       `json:"ref,omitempty"`
+	Generation  int64        `json:"generation"`
+	Class       Class        `json:"class"`
+	Cause       string       `json:"cause"` // push, poll, drift, person, output, time, retry, rollback
+	Actor       Actor        `json:"actor"`
+	Mode        plan.Mode    `json:"mode"`
+	ConfigVer   int64        `json:"configVersion"`
+	Digest      string       `json:"digest,omitempty"`
+	PlanHash    string       `json:"planHash,omitempty"`
+	State       RunState     `json:"state"`
+	Phase       string       `json:"phase,omitempty"` // fetch, plan, gates, apply, verify, health
+	Gate        string       `json:"gate,omitempty"`
+	Error       string       `json:"error,omitempty"`
+	Summary     plan.Summary `json:"summary,omitempty"`
+	Approval    string       `json:"approval,omitempty"` // what it rests on
+	// First is what caused the run that was held, where this one only goes on
+	// with its plan after a decision.
+	First  *Caused         `json:"first,omitempty"`
+	Origin *Origin         `json:"origin,omitempty"` // the pull request behind the commit, and who took part
+	Detail json.RawMessage `json:"detail,omitempty"` // health, verification, warnings
 	// Limit are the words by which the run was limited to some scopes.
 	Limit []string `json:"limit,omitempty"`
 	// Rollout is how far the run got over its scopes.

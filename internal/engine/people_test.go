@@ -1,0 +1,147 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"trueup.dev/trueup/internal/auth"
+	"trueup.dev/trueup/internal/engine"
+	"trueup.dev/trueup/internal/source/forge"
+	"trueup.dev/trueup/internal/source/forge/forgetest"
+	"trueup.dev/trueup/internal/store"
+)
+
+const ownedConfig = `version: 1
+limits: {retryMin: 100ms, retryMax: 500ms}
+repositories:
+  infra: {url: %[1]s/origin.git, branch: main, poll: 1s, forge: {gitea: {url: "https://git.example.com", project: acme/infra, token: "env:HOME"}}}
+policies:
+  owned:
+    driftInterval: 1s
+    approve:
+      - {when: "plan.actions == ['create']", by: auto}
+      - %[2]s
+users:
+  alice: {role: approver, teams: [sre], gitea: alice-g}
+  vera: {role: viewer, teams: [sre], gitea: vera}
+environments:
+  site:
+    driver: files
+    policy: owned
+    connect: {root: %[1]s/site}
+    allow: [{repository: infra}]
+`
+
+func ownedWorld(t *testing.T, rule string) (*world, *forgetest.Forge) {
+	t.Helper()
+	w := newWorld(t)
+	f := forgetest.New("acme/infra")
+	w.forges = forge.Registry{"gitea": f.Opener()}
+	w.config = fmt.Sprintf(ownedConfig, w.dir, rule)
+	c1 := w.push(map[string]string{"trueup.yaml": baseManifest, "CODEOWNERS": "web/.* @olga @acme/web\n", "web/a": "one\n"})
+	w.start()
+	w.synced("infra/site", c1)
+	return w, f
+}
+
+// refused approves and expects to be told why not.
+func (w *world) refused(by engine.Approver, hash, why string) {
+	w.t.Helper()
+	_, err := w.e.Approve(context.Background(), by, "infra/site", hash, "")
+	if !errors.Is(err, auth.ErrDenied) || !strings.Contains(err.Error(), why) {
+		w.t.Errorf("%s: %v, want %q", by.Actor, err, why)
+	}
+}
+
+func comment(login string) engine.Approver {
+	return engine.Approver{Actor: store.Actor("gitea:" + login), Login: login, Via: store.ByComment}
+}
+
+// Whoever is made an owner by the change itself has no say in it.
+func TestOwnersOfTheBaseApprove(t *testing.T) {
+	t.Parallel()
+	w, f := ownedWorld(t, `{by: [codeowners]}`)
+	f.Team("acme/web", "walt")
+	c2 := w.push(map[string]string{"CODEOWNERS": "web/.* @mallory\n", "web/a": "two\n"})
+	held := w.held("infra/site", engine.GateApproval)
+	if !strings.Contains(held.Status.Message, "needs 1 approval by a code owner of web/a (@olga @acme/web)") {
+		t.Errorf("message: %s", held.Status.Message)
+	}
+	hash := held.Status.PlanHash
+	w.refused(comment("mallory"), hash, "the rule asks for a code owner of web/a (@olga @acme/web)")
+	w.refused(engine.Approver{Actor: "user:alice", Teams: []string{"sre"}}, hash, "the rule asks for a code owner")
+	f.Fail(func(call string) error {
+		if call == "InTeam" {
+			return forge.ErrUnreachable
+		}
+		return nil
+	})
+	w.refused(comment("walt"), hash, "@acme/web could not be looked up")
+	f.Fail(nil)
+	if w.file("a") != "one\n" {
+		t.Fatal("applied without an approval")
+	}
+	if _, err := w.e.Approve(context.Background(), comment("walt"), "infra/site", hash, ""); err != nil {
+		t.Fatal(err)
+	}
+	w.synced("infra/site", c2)
+	// From now on the new file counts.
+	w.push(map[string]string{"web/a": "three\n"})
+	held = w.held("infra/site", engine.GateApproval)
+	w.refused(comment("walt"), held.Status.PlanHash, "a code owner of web/a (@mallory)")
+}
+
+// The second of two approvers is not taken for the author because the run
+// that goes on with the plan is his.
+func TestEveryApproverCountsBesideNotAuthor(t *testing.T) {
+	t.Parallel()
+	w, _ := ownedWorld(t, `{all: [{by: ["team:a"]}, {by: ["team:b"]}], notAuthor: true}`)
+	c2 := w.push(map[string]string{"web/a": "two\n"})
+	hash := w.held("infra/site", engine.GateApproval).Status.PlanHash
+	ctx := context.Background()
+	if _, err := w.e.Approve(ctx, engine.Approver{Actor: "user:ann", Teams: []string{"a"}}, "infra/site", hash, ""); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("one approval is not enough", func() bool {
+		return w.target("infra/site").Status.Message == "needs 1 approval by team:b"
+	})
+	w.refused(engine.Approver{Actor: "user:carl", Teams: []string{"c"}}, hash, "the rule asks for team:a, and team:b")
+	if _, err := w.e.Approve(ctx, engine.Approver{Actor: "user:bob", Teams: []string{"b"}}, "infra/site", hash, ""); err != nil {
+		t.Fatal(err)
+	}
+	w.synced("infra/site", c2)
+	runs, _, err := w.st.Runs(ctx, store.RunFilter{Target: "infra/site", State: store.RunSucceeded})
+	if err != nil || len(runs) == 0 || runs[0].Approval != "approved by user:ann; user:bob" || runs[0].First == nil || runs[0].First.Actor != "system:poll" {
+		t.Errorf("%+v %v", runs, err)
+	}
+}
+
+func TestApproverOnForge(t *testing.T) {
+	t.Parallel()
+	w, _ := ownedWorld(t, `{by: [codeowners]}`)
+	for login, want := range map[string]string{"alice-g": "user:alice", "olga": "gitea:olga"} {
+		if a, err := w.e.ApproverOnForge("infra", login, "site", ""); err != nil || string(a.Actor) != want || a.Via != store.ByComment {
+			t.Errorf("%s: %+v %v", login, a, err)
+		}
+	}
+	if _, err := w.e.ApproverOnForge("infra", "vera", "site", ""); !errors.Is(err, auth.ErrDenied) {
+		t.Errorf("a viewer approves: %v", err)
+	}
+}
+
+// A stranger may not hold what he could not approve.
+func TestStrangersMayNotReject(t *testing.T) {
+	t.Parallel()
+	w, _ := ownedWorld(t, `{by: [codeowners]}`)
+	w.push(map[string]string{"web/a": "two\n"})
+	hash := w.held("infra/site", engine.GateApproval).Status.PlanHash
+	if _, err := w.e.Reject(context.Background(), comment("mallory"), "infra/site", hash, "no"); !errors.Is(err, auth.ErrDenied) {
+		t.Errorf("a stranger rejected: %v", err)
+	}
+	if _, err := w.e.Reject(context.Background(), comment("olga"), "infra/site", hash, "no"); err != nil {
+		t.Errorf("an owner: %v", err)
+	}
+}
