@@ -12,6 +12,8 @@ import (
 )
 
 // mergeRequest is a merge request ("Merge requests API").
+//
+//house:exception the fields are those of the API
 type mergeRequest struct {
 	IID           int       `json:"iid"`
 	Title         string    `json:"title"`
