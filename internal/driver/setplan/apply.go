@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/plan"
@@ -117,27 +119,42 @@ type applier[T any] struct {
 	report  driver.Report
 	want    map[plan.Key]*Item[T]
 	read    map[plan.Scope]*Scope[T]
-	stopped bool // the journal refused: nothing more may be written
+	stopped atomic.Bool // the journal refused: nothing more may be written
 }
 
 // all goes over the scopes. One that fails does not stop the others.
 func (a *applier[T]) all(ctx context.Context, jobs []*job) error {
-	var errs []error
-	for _, j := range jobs {
-		err := ctx.Err()
-		if err == nil {
-			err = a.scope(ctx, j)
-		} else {
-			err = errors.Join(err, a.skip(ctx, a.bare(j.changes), err))
-		}
-		if err != nil {
-			errs = append(errs, err)
-		}
-		if a.stopped {
-			break
-		}
+	errs := make([]error, len(jobs))
+	next := make(chan int, len(jobs))
+	for i := range jobs {
+		next <- i
 	}
+	close(next)
+	workers := 1
+	if c, ok := a.set.(Concurrent); ok {
+		workers = min(max(c.Concurrency(), 1), len(jobs))
+	}
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for i := range next {
+				if a.stopped.Load() {
+					return
+				}
+				errs[i] = a.whole(ctx, jobs[i])
+			}
+		})
+	}
+	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// whole goes over one scope.
+func (a *applier[T]) whole(ctx context.Context, j *job) error {
+	if err := ctx.Err(); err != nil {
+		return errors.Join(err, a.skip(ctx, a.bare(j.changes), err))
+	}
+	return a.scope(ctx, j)
 }
 
 func (a *applier[T]) scope(ctx context.Context, j *job) error {

@@ -33,6 +33,9 @@ func (a *applier[T]) settle(ctx context.Context, steps []Step[T]) ([]Step[T], er
 
 // batch journals and sends one batch.
 func (a *applier[T]) batch(ctx context.Context, batch []Step[T]) error {
+	if a.stopped.Load() {
+		return errors.New("the journal refused in another scope")
+	}
 	keys := make([]plan.Key, 0, len(batch))
 	for i := range batch {
 		c := &batch[i].Change
@@ -42,7 +45,7 @@ func (a *applier[T]) batch(ctx context.Context, batch []Step[T]) error {
 		}
 	}
 	if err := a.report.Pending(ctx, keys); err != nil {
-		a.stopped = true
+		a.stopped.Store(true)
 		return fmt.Errorf("journal before the write: %w", err)
 	}
 	errs := a.send(ctx, batch)
@@ -71,7 +74,7 @@ func (a *applier[T]) done(ctx context.Context, results []plan.Result) error {
 		return nil
 	}
 	if err := a.report.Done(context.WithoutCancel(ctx), results); err != nil {
-		a.stopped = true
+		a.stopped.Store(true)
 		return fmt.Errorf("journal after the write: %w", err)
 	}
 	return nil
@@ -79,7 +82,7 @@ func (a *applier[T]) done(ctx context.Context, results []plan.Result) error {
 
 // skip records that steps were not carried out, and why.
 func (a *applier[T]) skip(ctx context.Context, steps []Step[T], why error) error {
-	if a.stopped {
+	if a.stopped.Load() {
 		return nil
 	}
 	results := make([]plan.Result, len(steps))
@@ -175,7 +178,7 @@ func outcome(err error) plan.Outcome {
 // lastApplied is the masked document for the inventory; an object that can't
 // be shown is remembered by its hash alone.
 func (a *applier[T]) lastApplied(item Item[T]) json.RawMessage {
-	doc, sensitive, err := show(a.set, item)
+	doc, sensitive, err := keep(a.set, item)
 	if err != nil {
 		return nil
 	}
@@ -184,6 +187,13 @@ func (a *applier[T]) lastApplied(item Item[T]) json.RawMessage {
 		return nil
 	}
 	return doc
+}
+
+func keep[T any](set Set[T], item Item[T]) (json.RawMessage, []string, error) {
+	if k, ok := set.(Keeper[T]); ok {
+		return k.Keep(item)
+	}
+	return show(set, item)
 }
 
 func masked(doc json.RawMessage, sensitive []string) (json.RawMessage, error) {

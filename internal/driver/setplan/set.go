@@ -25,7 +25,11 @@ type Item[T any] struct {
 	Class  string
 	Weight int
 	Source plan.Source
-	Value  T
+	// TakeOver tells that the repository asks in so many words to change the
+	// object although nobody owns it, or that it is a setting that every
+	// environment has: then a difference is no conflict.
+	TakeOver bool
+	Value    T
 }
 
 // Scope is what was read of one scope.
@@ -78,6 +82,19 @@ type Renamer[T any] interface {
 // marshalled as it is.
 type Shower[T any] interface {
 	Show(item Item[T]) (doc json.RawMessage, sensitive []string, err error)
+}
+
+// Keeper is a Set whose objects are remembered in the inventory by a shorter
+// document than plans show. Without it the shown one is kept.
+type Keeper[T any] interface {
+	Keep(item Item[T]) (doc json.RawMessage, sensitive []string, err error)
+}
+
+// Concurrent is a Set whose scopes may be written side by side; Concurrency
+// says how many at a time. Then its methods are called by several goroutines,
+// one for each scope. Without it scopes are written one after the other.
+type Concurrent interface {
+	Concurrency() int
 }
 
 // Impacter is a Set that counts the impact of a change by itself. Without it

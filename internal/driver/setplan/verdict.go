@@ -40,7 +40,7 @@ func (d *differ[T]) verdict(want, have *Item[T], owned driver.Owned, isOwned boo
 		v.action = plan.Replace
 	}
 	switch {
-	case !isOwned && !d.s.Exclusive:
+	case !isOwned && !d.s.Exclusive && !want.TakeOver:
 		v.reason, v.conflict = plan.BySpec, "it exists, differs, and no target owns it"
 	case v.action == plan.Replace && d.in.Mode == plan.AddOnly:
 		v.conflict = "it would be replaced, which a run that only adds may not do"
