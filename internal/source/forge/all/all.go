@@ -3,6 +3,8 @@ package all
 
 import (
 	"trueup.dev/trueup/internal/source/forge"
+	"trueup.dev/trueup/internal/source/forge/bitbucket"
+	"trueup.dev/trueup/internal/source/forge/bitbucketdc"
 	"trueup.dev/trueup/internal/source/forge/github"
 	"trueup.dev/trueup/internal/source/forge/gitlab"
 )
@@ -10,7 +12,9 @@ import (
 // Forges gives the openers by kind, as they stand in the configuration.
 func Forges() forge.Registry {
 	return forge.Registry{
-		github.Kind: github.Open,
-		gitlab.Kind: gitlab.Open,
+		bitbucket.Kind:   bitbucket.Open,
+		bitbucketdc.Kind: bitbucketdc.Open,
+		github.Kind:      github.Open,
+		gitlab.Kind:      gitlab.Open,
 	}
 }

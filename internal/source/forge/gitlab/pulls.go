@@ -28,18 +28,18 @@ type mergeRequest struct {
 	SourceProject int       `json:"source_project_id"`
 	TargetProject int       `json:"target_project_id"`
 	UpdatedAt     time.Time `json:"updated_at"`
-	Labels        []string  `json:"labels"`
-	merged
+	details
 }
 
-// merged is what is known after the merge, and what one merge request alone
-// tells.
-type merged struct {
-	MergeCommit  string `json:"merge_commit_sha"`
-	SquashCommit string `json:"squash_commit_sha"`
-	MergeUser    *user  `json:"merge_user"`
-	MergedBy     *user  `json:"merged_by"` // before GitLab 14.7
-	ChangesCount string `json:"changes_count"`
+// details are the rest: what is known after the merge, and what one merge
+// request alone tells.
+type details struct {
+	Labels       []string `json:"labels"`
+	MergeCommit  string   `json:"merge_commit_sha"`
+	SquashCommit string   `json:"squash_commit_sha"`
+	MergeUser    *user    `json:"merge_user"`
+	MergedBy     *user    `json:"merged_by"` // before GitLab 14.7
+	ChangesCount string   `json:"changes_count"`
 	DiffRefs     *struct {
 		StartSHA string `json:"start_sha"`
 	} `json:"diff_refs"`
