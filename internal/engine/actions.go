@@ -17,6 +17,8 @@ import (
 type SyncOptions struct {
 	Mode   plan.Mode
 	Reason string
+	// Limit narrows the run to scopes (hosts) by name, group or glob.
+	Limit []string
 }
 
 // Approver is somebody who decides on a plan.
@@ -37,10 +39,10 @@ func (e *Engine) Sync(ctx context.Context, by store.Actor, target string, o Sync
 	if t.State != store.Active {
 		return fmt.Errorf("target %s is %s: it is not reconciled", target, t.State)
 	}
-	if err := e.event(ctx, by, "target.sync", target, "", map[string]any{"mode": o.Mode, "reason": o.Reason}); err != nil {
+	if err := e.event(ctx, by, "target.sync", target, "", map[string]any{"mode": o.Mode, "reason": o.Reason, "limit": o.Limit}); err != nil {
 		return err
 	}
-	return e.request(ctx, by, t, "person", request{Mode: o.Mode, Reason: o.Reason})
+	return e.request(ctx, by, t, "person", request{Mode: o.Mode, Reason: o.Reason, Limit: o.Limit})
 }
 
 func (e *Engine) request(ctx context.Context, by store.Actor, t store.Target, cause string, r request) error {
@@ -109,8 +111,13 @@ func (e *Engine) decideOn(ctx context.Context, by Approver, target, planHash, re
 	if err := e.event(ctx, by.Actor, kind, target, t.Status.Run, data); err != nil {
 		return a, err
 	}
-	// The mode of the plan is asked for again, so that a destroy stays one.
-	return a, e.request(ctx, by.Actor, t, "person", request{Mode: p.Mode, Reason: reason, First: e.firstCause(ctx, t)})
+	// The mode of the plan is asked for again, so that a destroy stays one, and
+	// so are the scopes that it was limited to.
+	r := request{Mode: p.Mode, Reason: reason, First: e.firstCause(ctx, t)}
+	if run, err := e.store.Run(ctx, t.Status.Run); err == nil && run.PlanHash == a.PlanHash {
+		r.Limit = run.Limit
+	}
+	return a, e.request(ctx, by.Actor, t, "person", r)
 }
 
 // mayDecide refuses an approval that would not count, and a rejection by

@@ -25,6 +25,9 @@ func (j *job) carryOut(ctx context.Context) (outcome, error) {
 	if err := j.claim(ctx); err != nil {
 		return gone, err
 	}
+	if j.rolls() {
+		return j.rollOut(ctx)
+	}
 	if err := j.phase(ctx, "apply"); err != nil {
 		return gone, err
 	}
@@ -35,17 +38,21 @@ func (j *job) carryOut(ctx context.Context) (outcome, error) {
 	if err := j.phase(ctx, "verify"); err != nil {
 		return gone, err
 	}
-	if err := j.verify(ctx, results); err != nil {
+	after, err := j.verify(ctx, results)
+	if err != nil {
 		return gone, fmt.Errorf("verify: %w", err)
 	}
-	if trouble := incomplete(results); trouble != nil || len(j.plan.UnknownScopes()) > 0 {
-		return partial, trouble
+	if trouble := incomplete(results); trouble != nil || len(after.UnknownScopes()) > 0 {
+		return partial, errors.Join(trouble, j.settle(ctx, after, nil))
 	}
 	if err := j.phase(ctx, "health"); err != nil {
 		return gone, err
 	}
 	if err := j.health(ctx); err != nil {
-		return unhealthy, err
+		return unhealthy, errors.Join(err, j.settle(ctx, after, nil))
+	}
+	if err := j.settle(ctx, after, nil); err != nil {
+		return gone, err
 	}
 	return succeeded, j.keep(ctx, "good")
 }
@@ -120,10 +127,32 @@ type journal struct {
 
 	mu      sync.Mutex
 	results []plan.Result
+	refusal error
+}
+
+// refuse keeps the error by which the journal ended an apply.
+func (r *journal) refuse(err error) error {
+	if err != nil {
+		r.mu.Lock()
+		r.refusal = err
+		r.mu.Unlock()
+	}
+	return err
+}
+
+// refused tells why the journal ended an apply; nil when it did not.
+func (r *journal) refused() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.refusal
 }
 
 // Pending marks addresses as about to be written.
 func (r *journal) Pending(ctx context.Context, keys []plan.Key) error {
+	return r.refuse(r.pending(ctx, keys))
+}
+
+func (r *journal) pending(ctx context.Context, keys []plan.Key) error {
 	if err := r.j.e.fail("pending"); err != nil {
 		return err
 	}
@@ -139,6 +168,10 @@ func (r *journal) Pending(ctx context.Context, keys []plan.Key) error {
 
 // Done records outcomes in inventory and history.
 func (r *journal) Done(ctx context.Context, results []plan.Result) error {
+	return r.refuse(r.done(ctx, results))
+}
+
+func (r *journal) done(ctx context.Context, results []plan.Result) error {
 	if err := r.j.e.fail("done"); err != nil {
 		return err
 	}
@@ -186,30 +219,43 @@ func incomplete(results []plan.Result) error {
 }
 
 // verify reads the result back. A change that did not stick is a failure.
-func (j *job) verify(ctx context.Context, results []plan.Result) error {
-	ctx, cancel := context.WithTimeout(ctx, j.limits().PlanTimeout)
-	defer cancel()
-	inv, err := j.e.store.Owned(ctx, j.target.ID)
-	if err != nil {
-		return err
-	}
-	in := j.input
-	in.Inventory = inv
+func (j *job) verify(ctx context.Context, results []plan.Result) (*plan.Plan, error) {
 	j.fingerprintBefore(ctx)
-	after, err := j.session.Plan(ctx, in)
+	after, err := j.readBack(ctx, j.only)
 	if err != nil {
-		j.dropSession(err)
-		return err
+		return nil, err
 	}
-	j.input.Inventory = inv
+	j.blame(results)
 	if err := j.stuck(after, results); err != nil {
-		return err
+		return nil, errors.Join(err, j.settle(ctx, after, nil))
 	}
 	j.fingerprintAfter(ctx)
-	if !after.Empty() || len(after.UnknownScopes()) > 0 {
+	if !after.Empty() || len(after.UnknownScopes()) > 0 || j.only != nil {
 		j.fpBefore = nil
 	}
-	return j.takeOutputs(ctx, after)
+	if j.undo {
+		return after, nil
+	}
+	return after, j.takeOutputs(ctx, after)
+}
+
+// blame notes in which scopes a change was not carried out, and why.
+func (j *job) blame(results []plan.Result) {
+	for _, r := range results {
+		if r.Outcome != plan.Applied {
+			j.trouble(r.Scope, fmt.Sprintf("%s %s: %s", r.Action, r.Address, r.Error))
+		}
+	}
+}
+
+// trouble notes the first thing that is wrong with a scope.
+func (j *job) trouble(s plan.Scope, why string) {
+	if j.troubles == nil {
+		j.troubles = map[plan.Scope]string{}
+	}
+	if j.troubles[s] == "" {
+		j.troubles[s] = why
+	}
 }
 
 // stuck compares what was applied with what is read back.
@@ -224,20 +270,26 @@ func (j *job) stuck(after *plan.Plan, results []plan.Result) error {
 	for _, s := range after.UnknownScopes() {
 		unknown[s.Scope] = true
 	}
-	var texts []string
+	var texts, lost []string
 	for _, r := range results {
 		if r.Outcome != plan.Applied || !r.Action.Writes() {
 			continue
 		}
 		if unknown[r.Scope] {
-			return fmt.Errorf("scope %q can't be read back: %w", r.Scope, driver.ErrUnreachable)
+			j.trouble(r.Scope, "can't be read back")
+			lost = append(lost, string(r.Scope))
+			continue
 		}
 		if c := left[r.Key]; c != nil {
+			j.trouble(r.Scope, fmt.Sprintf("%s still needs %s after it was applied", r.Address, c.Action))
 			texts = append(texts, fmt.Sprintf("%s still needs %s", r.Key, c.Action))
 		}
 	}
 	if len(texts) > 0 {
 		return fmt.Errorf("%d changes did not stick: %s", len(texts), listed(texts))
+	}
+	if len(lost) > 0 {
+		return fmt.Errorf("can't be read back: %s: %w", listed(slices.Compact(lost)), driver.ErrUnreachable)
 	}
 	return nil
 }

@@ -27,6 +27,7 @@ const (
 	GateApproval   Gate = "approval"
 	GateGuard      Gate = "guard"
 	GateWindow     Gate = "window"
+	GateRollout    Gate = "rollout" // a rollout of this very state was stopped by failures
 )
 
 // Facts is all that the decision about a plan rests on.
@@ -40,6 +41,11 @@ type Facts struct {
 	Waiting []string
 	// Person tells that a person asked for this run.
 	Person bool
+	// Stopped says how a rollout of exactly this desired state was stopped.
+	Stopped string
+	// Undo tells that the plan takes back, on the same scopes, a change that has
+	// just failed: only what was closed on purpose holds it.
+	Undo bool
 	// Repointed says that the environment is not what it was.
 	Repointed string
 	// Violations are the guards'.
@@ -96,6 +102,12 @@ func Decide(f Facts) Decision {
 	if d, held := operatorGates(f); held {
 		return d
 	}
+	if f.Undo {
+		return Decision{Proceed: true, RestsOn: "a change that failed is taken back"}
+	}
+	if f.Stopped != "" && !f.Person && !f.DriftOnly {
+		return Decision{Gate: GateRollout, Message: f.Stopped}
+	}
 	if d, held := approvalGate(f); held {
 		return d
 	}
@@ -133,6 +145,10 @@ func operatorGates(f Facts) (Decision, bool) {
 		return Decision{Gate: GateFreeze, Message: "frozen in server.yaml: " + f.ConfigFreeze}, true
 	case f.PolicyFreeze != "":
 		return Decision{Gate: GateFreeze, Message: "frozen by its policy: " + f.PolicyFreeze}, true
+	case f.Undo && f.Repointed != "":
+		return Decision{Gate: GateGuard, Message: f.Repointed}, true
+	case f.Undo:
+		return Decision{}, false
 	case f.DriftOnly && f.ReportDrift && !f.Person:
 		return Decision{Gate: GateDrift, Message: "drift is reported, not corrected, under this policy"}, true
 	case f.DriftOnly && f.Flapping != "" && !f.Person:

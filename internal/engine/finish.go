@@ -35,6 +35,12 @@ func (j *job) finish(ctx context.Context, out outcome, err error) store.Finish {
 		done.NextDue = j.nextDue()
 		return done
 	}
+	if len(j.limit) > 0 && out != held {
+		return j.finishLimited(ctx, done, out, err)
+	}
+	if (out == succeeded || out == nothing) && err == nil && !j.allThere() {
+		out = partial
+	}
 	prev := j.status
 	now := j.nextStatus(out, err)
 	if err != nil && !j.started && (now.Message != prev.Message || j.lease.Class < store.ByRetry) && j.run.ID != "" {
@@ -73,6 +79,9 @@ func (j *job) endRun(ctx context.Context, out outcome, err error) {
 	}
 	ctx = context.WithoutCancel(ctx)
 	j.run.State, j.run.Finished = runState(ctx, out, err), j.e.clock()
+	if p := j.run.Rollout; out == stopped && p != nil && p.Done > 0 {
+		j.run.State = store.RunPartial
+	}
 	if err != nil {
 		j.run.Error = err.Error()
 	}
@@ -115,7 +124,18 @@ func (j *job) nextStatus(out outcome, err error) store.Status {
 	s := j.status
 	s.Message, s.Gate, s.PlanHash, s.Drift, s.Corrected = "", "", "", 0, 0
 	s.Owned = len(j.input.Inventory)
+	if j.digest != "" && s.Stopped != j.stateKey() {
+		s.Stopped, s.StoppedText = "", ""
+	}
+	if j.plan != nil && j.only == nil {
+		s.FullDue, s.FullDigest = j.nextDue(), j.digest
+	}
 	switch {
+	case out == stopped:
+		s.Phase, s.Message = store.Failing, err.Error()
+		if !j.driftOnly() {
+			s.Stopped, s.StoppedText = j.stateKey(), s.Message
+		}
 	case out == partial:
 		s.Phase = store.Partial
 		s.Message = j.partialText(err)
@@ -126,6 +146,9 @@ func (j *job) nextStatus(out outcome, err error) store.Status {
 		s.Attempts++
 	case out == held:
 		s.Phase, s.Message, s.Gate, s.PlanHash = store.Held, j.decision.Message, string(j.decision.Gate), j.hash
+		if j.decision.Gate == GateRollout {
+			s.Phase = store.Failing
+		}
 		if j.decision.Gate == GateDrift {
 			s.Phase, s.Drift = store.OutOfSync, len(j.plan.Changes)
 		}
@@ -140,6 +163,7 @@ func (j *job) nextStatus(out outcome, err error) store.Status {
 
 func (j *job) synced(s store.Status, out outcome) store.Status {
 	s.Phase, s.Attempts = store.Synced, 0
+	s.Stopped, s.StoppedText = "", ""
 	s.VerifiedAt = j.e.clock()
 	if j.mode == plan.Apply {
 		s.Applied, s.AppliedRef, s.Digest = j.desired.Commit, j.desired.Ref, j.digest
@@ -165,6 +189,9 @@ func (j *job) synced(s store.Status, out outcome) store.Status {
 func (j *job) partialText(err error) string {
 	if err != nil {
 		return err.Error()
+	}
+	if text := j.scopesText(); text != "" {
+		return text
 	}
 	var texts []string
 	for _, s := range j.plan.UnknownScopes() {
@@ -228,6 +255,10 @@ func (j *job) schedule(ctx context.Context, done store.Finish, out outcome, err 
 	switch {
 	case errors.As(err, &by):
 		done.NextDue = j.nextDue()
+	case out == stopped:
+		done.NextDue = j.nextDue()
+	case out == partial && j.eachHasRetry():
+		done.NextDue = earliest(now.FullDue, j.nextScope())
 	case out == unhealthy:
 		j.onUnhealthy(ctx, err)
 		done.NextDue = j.nextDue()
@@ -241,6 +272,9 @@ func (j *job) schedule(ctx context.Context, done store.Finish, out outcome, err 
 		done.Remove = true
 	default:
 		done.NextDue = j.nextDue()
+		if at := earliest(done.NextDue, j.nextScope()); at.Before(done.NextDue) {
+			done.NextDue = at
+		}
 		if at := j.decision.Recheck; out == held && !at.IsZero() && at.Before(done.NextDue) {
 			done.NextDue = at
 		}
@@ -253,6 +287,36 @@ func (j *job) schedule(ctx context.Context, done store.Finish, out outcome, err 
 			done.NextDue = at
 		}
 	}
+	return done
+}
+
+// earliest gives the first of two times; zero is never.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// finishLimited ends a run that a person limited to some scopes. It says
+// nothing about the whole target, whose status stays what it was.
+func (j *job) finishLimited(ctx context.Context, done store.Finish, out outcome, err error) store.Finish {
+	if !j.started {
+		j.run.Digest = j.digest
+		j.startQuietly(ctx)
+	}
+	j.endRun(ctx, out, err)
+	now := j.status
+	if j.input.Inventory != nil {
+		now.Owned = len(j.input.Inventory)
+	}
+	if out == stopped && !j.driftOnly() {
+		now.Stopped, now.StoppedText = j.stateKey(), err.Error()
+	}
+	if serr := j.e.store.SetStatus(ctx, j.lease.Fence, j.target.ID, now); serr != nil {
+		j.e.log.Error("a limited run's result could not be stored", "target", j.lease.Key, "error", serr)
+	}
+	done.NextDue = earliest(j.nextDue(), j.nextScope())
 	return done
 }
 

@@ -101,12 +101,19 @@ func (j *job) facts(ctx context.Context) (Facts, error) {
 	f := Facts{Plan: j.plan, Person: j.person(), Outside: j.outside(), Repointed: j.repointed(),
 		Holds: Holds{PolicyFreeze: j.policy.Freeze, ConfigFreeze: j.cfg.Freeze, Suspend: j.res.Suspend, Retired: j.env.Retired},
 		Drift: Drift{DriftOnly: j.driftOnly(), ReportDrift: j.policy.Drift == "report", LetIn: j.status.RestsOn}}
+	f.Undo = j.undo
+	if j.status.Stopped != "" && j.status.Stopped == j.stateKey() {
+		f.Stopped = j.status.StoppedText
+	}
 	var err error
 	if f.Hold, err = j.hold(ctx); err != nil {
 		return f, err
 	}
 	if f.Waiting, err = j.waiting(ctx); err != nil {
 		return f, err
+	}
+	if f.Undo {
+		f.Waiting = nil // what it goes back to was there before
 	}
 	if f.DriftOnly && j.plan.Writes() {
 		if f.Flapping, err = j.flapping(ctx); err != nil {

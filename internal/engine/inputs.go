@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"trueup.dev/trueup/internal/config"
 	"trueup.dev/trueup/internal/driver"
@@ -234,7 +235,7 @@ func (j *job) prepare(ctx context.Context) error {
 // keep stores the inputs of this state, so that drift correction and rollback
 // need no Git.
 func (j *job) keep(ctx context.Context, kind string) error {
-	if j.desired.Source == "local" || j.mode == plan.Destroy {
+	if j.mode == plan.Destroy || j.desired.Source == "local" && (j.res.Rollout == nil || strings.HasSuffix(j.desired.Commit, worktree)) {
 		return nil
 	}
 	have, err := j.e.store.State(ctx, j.target.ID, j.desired.Commit)
@@ -254,6 +255,10 @@ func (j *job) keep(ctx context.Context, kind string) error {
 	return j.e.store.KeepState(ctx, j.lease.Fence, j.target.ID, store.KeptState{Commit: j.desired.Commit, Kind: kind,
 		Listing: listing, Config: j.target.Config, At: j.e.clock()}, keepStates)
 }
+
+// worktree ends the name of what is not a commit: it may hold something else
+// the next time.
+const worktree = "+worktree"
 
 // keepStates is how many states of a target stay in the store.
 const keepStates = 5

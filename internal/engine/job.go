@@ -28,12 +28,10 @@ type job struct {
 	setting
 	material
 	planned
+	scoped
 	session  driver.Session
 	release  func() // gives the session back
 	progress func(target, phase string)
-	// correction marks a second pass that keeps the last applied state while
-	// the new one is held.
-	correction bool
 }
 
 // setting is what the target's configuration names.
@@ -80,6 +78,9 @@ func (j *job) load(ctx context.Context) error {
 		return err
 	}
 	j.target, j.desired, j.status = t, t.Desired, t.Status
+	if err := j.loadScopes(ctx); err != nil {
+		return err
+	}
 	if err := j.closeAbandoned(ctx); err != nil {
 		return err
 	}
@@ -100,10 +101,13 @@ func (j *job) load(ctx context.Context) error {
 	if req.Mode != "" {
 		j.mode = req.Mode
 	}
+	if !j.correction {
+		j.limit = req.Limit
+	}
 	j.run = store.Run{ID: newRunID(j.e.clock()), Target: t.ID, Environment: t.Environment, Repository: t.Repository,
 		Commit: j.desired.Commit, Ref: j.desired.Ref, Generation: j.lease.Generation, Class: j.lease.Class,
 		Cause: causeOf(j.lease), Actor: actorOf(j.lease, "system:drift"), Mode: j.mode, ConfigVer: j.cfg.version,
-		First: req.First, State: store.RunActive, Started: j.e.clock()}
+		First: req.First, State: store.RunActive, Limit: j.limit, Started: j.e.clock()}
 	j.log.run = j.run.ID
 	return nil
 }
@@ -148,6 +152,8 @@ type request struct {
 	Reason string    `json:"reason,omitempty"`
 	// First is what caused the run whose plan was decided on.
 	First *store.Caused `json:"first,omitempty"`
+	// Limit narrows the run to scopes by name, group or glob.
+	Limit []string `json:"limit,omitempty"`
 }
 
 // record writes the run's row; the first call makes the run visible.

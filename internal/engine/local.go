@@ -23,9 +23,11 @@ type LocalOptions struct {
 	Repository string
 	// Targets are names or ids; empty is all.
 	Targets []string
-	Apply   bool
-	Mode    plan.Mode
-	By      Approver
+	// Limit narrows the work to scopes (hosts) by name, group or glob.
+	Limit []string
+	Apply bool
+	Mode  plan.Mode
+	By    Approver
 	// Reason is why an environment that a server manages is changed past it.
 	Reason string
 	// Confirm is asked before a plan is applied. For a held plan it is also the
@@ -64,7 +66,7 @@ func (e *Engine) Local(ctx context.Context, o LocalOptions) ([]LocalResult, plan
 	}
 	desired := store.Desired{Commit: o.Revision.Commit, Ref: o.Revision.Ref, Source: "local", Actor: o.By.Actor, At: e.clock()}
 	if desired.Commit == "" || o.Revision.Dirty {
-		desired.Commit += "+worktree"
+		desired.Commit += worktree
 	}
 	var out []LocalResult
 	for _, r := range inOrder(chosen) {
@@ -194,7 +196,7 @@ func (e *Engine) localLease(ctx context.Context, o LocalOptions, desired store.D
 	if err != nil {
 		return store.Lease{}, err
 	}
-	req, err := json.Marshal(request{Mode: o.Mode, Reason: o.Reason})
+	req, err := json.Marshal(request{Mode: o.Mode, Reason: o.Reason, Limit: o.Limit})
 	if err != nil {
 		return store.Lease{}, err
 	}
@@ -254,7 +256,7 @@ func (j *job) local(ctx context.Context, o LocalOptions, res *LocalResult) (outc
 		return gone, err
 	}
 	res.Plan, res.Hash = j.plan, j.hash
-	if j.plan.Empty() {
+	if j.plan.Empty() && len(j.unfinished()) == 0 {
 		return j.alreadyThere(ctx)
 	}
 	if err := j.gates(ctx); err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/plan"
@@ -30,6 +32,7 @@ const (
 	held                     // a gate holds the plan
 	succeeded                // applied, verified, healthy
 	partial                  // some of it
+	stopped                  // a rollout stopped by failures
 	unhealthy                // applied, but a health check failed
 )
 
@@ -64,6 +67,9 @@ func (j *job) pass(ctx context.Context) (outcome, error) {
 	if j.unchanged(planCtx) {
 		return skipped, nil
 	}
+	if err := j.finishUndo(ctx); err != nil {
+		return gone, err
+	}
 	if err := j.phase(ctx, "prepare"); err != nil {
 		return gone, err
 	}
@@ -73,7 +79,7 @@ func (j *job) pass(ctx context.Context) (outcome, error) {
 	if err := j.makePlan(planCtx); err != nil {
 		return gone, fmt.Errorf("plan: %w", err)
 	}
-	if j.plan.Empty() {
+	if j.plan.Empty() && len(j.unfinished()) == 0 {
 		return j.alreadyThere(ctx)
 	}
 	if err := j.phase(ctx, "gates"); err != nil {
@@ -90,8 +96,11 @@ func (j *job) pass(ctx context.Context) (outcome, error) {
 
 // alreadyThere ends a pass whose plan is empty.
 func (j *job) alreadyThere(ctx context.Context) (outcome, error) {
+	if j.undo {
+		return nothing, nil
+	}
 	if unknown := j.plan.UnknownScopes(); len(unknown) > 0 {
-		return partial, nil
+		return partial, j.settle(ctx, j.plan, nil)
 	}
 	if err := j.takeOutputs(ctx, j.plan); err != nil {
 		return gone, err
@@ -102,10 +111,10 @@ func (j *job) alreadyThere(ctx context.Context) (outcome, error) {
 	// A state that never was healthy does not become so by being read again.
 	if j.status.Good != j.desired.Commit {
 		if err := j.health(ctx); err != nil {
-			return unhealthy, err
+			return unhealthy, errors.Join(err, j.settle(ctx, j.plan, nil))
 		}
 	}
-	return nothing, nil
+	return nothing, j.settle(ctx, j.plan, nil)
 }
 
 // makePlan plans, names, masks and hashes.
@@ -116,11 +125,20 @@ func (j *job) makePlan(ctx context.Context) error {
 	if err := j.connect(ctx); err != nil {
 		return err
 	}
+	if err := j.chooseScopes(ctx); err != nil {
+		return err
+	}
 	j.fingerprintBefore(ctx)
 	p, err := j.session.Plan(ctx, j.input)
 	if err != nil {
 		j.dropSession(err)
 		return err
+	}
+	if p, err = j.narrow(p); err != nil {
+		return err
+	}
+	if j.only != nil {
+		j.fpBefore = nil // it speaks of all scopes
 	}
 	if j.plan, j.hash, err = j.seal(p); err != nil {
 		return err
@@ -159,6 +177,9 @@ func (j *job) confirmEmpty(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("confirming read: %w", err)
 	}
+	if again, err = j.narrow(again); err != nil {
+		return err
+	}
 	_, hash, err := j.seal(again)
 	if err != nil {
 		return err
@@ -190,6 +211,9 @@ func (j *job) holdRun(ctx context.Context) error {
 		}
 		j.log.Logf("held by %s: %s", j.decision.Gate, j.decision.Message)
 	}
+	if err := j.settle(ctx, j.plan, nil); err != nil {
+		return err
+	}
 	if j.lastStateStands() {
 		j.correct(ctx)
 	}
@@ -199,44 +223,47 @@ func (j *job) holdRun(ctx context.Context) error {
 // lastStateStands tells whether the last applied state can and should be kept
 // up while a newer one is held.
 func (j *job) lastStateStands() bool {
-	if j.correction || j.mode != plan.Apply || j.policy.Drift == "report" || j.status.Applied == "" || j.status.Applied == j.desired.Commit {
+	if j.correction || j.mode != plan.Apply || j.policy.Drift == "report" || len(j.limit) > 0 {
+		return false
+	}
+	if len(j.states) == 0 && (j.status.Applied == "" || j.status.Applied == j.desired.Commit) {
 		return false
 	}
 	switch j.decision.Gate {
-	case GateApproval, GateGuard, GateRejected, GateWindow, GateDependency, GateScope:
+	case GateRollout, GateApproval, GateGuard, GateRejected, GateWindow, GateDependency, GateScope:
 		return true
 	}
 	return false
 }
 
-// correct reconciles to the last applied state. Its trouble is its own: it is
-// logged and the held run stays what it is.
+// correct reconciles to the last applied state: each scope to the one that it
+// is at, for a rollout that stopped leaves some at the newer one. Its trouble
+// is its own: it is logged and the held run stays what it is.
 func (j *job) correct(ctx context.Context) {
-	c := &job{e: j.e, cfg: j.cfg, lease: j.lease, log: j.e.newRunLog(), correction: true}
+	if len(j.states) == 0 {
+		j.correctTo(ctx, j.status.Applied, nil)
+		return
+	}
+	at := map[string][]plan.Scope{}
+	for s, st := range j.states {
+		// What failed and was left as it is waits for a person.
+		if st.Commit != "" && st.Phase != store.ScopeFailed && st.Phase != store.ScopeRolling {
+			at[st.Commit] = append(at[st.Commit], s)
+		}
+	}
+	for _, commit := range slices.Sorted(maps.Keys(at)) {
+		slices.Sort(at[commit])
+		j.correctTo(ctx, commit, at[commit])
+	}
+}
+
+// correctTo brings scopes, or all, back to a commit.
+func (j *job) correctTo(ctx context.Context, commit string, only []plan.Scope) {
+	c := &job{e: j.e, cfg: j.cfg, lease: j.lease, log: j.e.newRunLog()}
+	c.correction, c.only = true, only
 	defer c.log.flush(ctx)
 	defer c.disconnect()
-	out, err := func() (outcome, error) {
-		if err := c.load(ctx); err != nil {
-			return gone, err
-		}
-		c.run.Cause, c.run.Class, c.run.Actor = "drift", store.ByClock, "system:drift"
-		kept, err := c.e.store.State(ctx, c.target.ID, j.status.Applied)
-		if err != nil {
-			return gone, err
-		}
-		c.desired = store.Desired{Commit: kept.Commit, Ref: j.status.AppliedRef, Source: "applied"}
-		c.run.Commit, c.run.Ref = c.desired.Commit, c.desired.Ref
-		if err := c.decode(kept.Config); err != nil {
-			return gone, err
-		}
-		if c.view, err = c.keptView(ctx, kept.Commit); err != nil {
-			return gone, err
-		}
-		if c.viewID, err = c.view.ID(ctx); err != nil {
-			return gone, err
-		}
-		return c.pass(ctx)
-	}()
+	out, err := c.passAt(ctx, commit, "drift", "system:drift", j.status.AppliedRef)
 	if err != nil {
 		j.e.log.Warn("the last applied state could not be kept up", "target", c.lease.Key, "error", err)
 	}

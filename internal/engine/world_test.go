@@ -110,7 +110,7 @@ func (w *world) push(files map[string]string) string {
 }
 
 func (w *world) drivers() driver.Registry {
-	r, err := driver.NewRegistry(files.New(), dns.New())
+	r, err := driver.NewRegistry(files.New(), dns.New(), fleet{})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -25,21 +25,35 @@ const (
 	commandGrace = 2 * time.Second
 )
 
+// Command runs a program that the operator declared, once, for the checker's
+// subject; exit status 0 is success.
+func (c *Checker) Command(ctx context.Context, name string, log Logf) error {
+	return c.command(ctx, name, log)
+}
+
 // command runs a declared program once; exit status 0 is healthy.
 func (c *Checker) command(ctx context.Context, name string, log Logf) error {
 	spec, ok := c.Commands[name]
 	if !ok || spec == nil || len(spec.Args) == 0 {
 		return driver.Permanent(fmt.Errorf("command %q is not declared in server.yaml", name))
 	}
+	if spec.On == config.OnHost {
+		return c.onHost(ctx, name, spec, log)
+	}
 	env, secrets, err := c.environ(ctx, spec)
 	if err != nil {
 		return err
+	}
+	args := spec.Args
+	if s := c.Subject; s != nil {
+		args = spec.ForScope(s.Target, s.Host)
+		env = append(env, s.environ()...)
 	}
 	limit := cmp.Or(max(spec.Timeout, 0), commandTime)
 	inner, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	out := &capped{left: maxOutput + longest(secrets)}
-	cmd := exec.CommandContext(inner, spec.Args[0], spec.Args[1:]...)
+	cmd := exec.CommandContext(inner, args[0], args[1:]...)
 	cmd.Env, cmd.Dir = env, c.dir(spec.Dir)
 	cmd.Stdout, cmd.Stderr = out, out
 	// The program's own children are in its group and end with it.

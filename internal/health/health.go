@@ -38,8 +38,19 @@ type Checker struct {
 	// Driver asks a check that the target's driver knows by itself; nil knows
 	// none.
 	Driver func(ctx context.Context, check map[string]any) error
+	// Subject is the scope (host) that commands are called for; nil is none.
+	Subject *Subject
 	// RootCAs are further authorities for https checks; nil is the system's.
 	RootCAs *x509.CertPool
+}
+
+// Subject is what a command is called for.
+type Subject struct {
+	Target, Commit string
+	Host           string // the scope's name
+	// On runs a command on the host, for those that the operator declared to run
+	// there; nil can't.
+	On func(ctx context.Context, c driver.Command, log func(line string)) error
 }
 
 // Result is the outcome of one check.

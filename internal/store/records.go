@@ -109,6 +109,8 @@ type Status struct {
 	// FullDue is when all scopes are looked at next; until then only those that
 	// have a retry of their own are.
 	FullDue time.Time `json:"fullDue,omitzero"`
+	// FullDigest is the inputs digest that all scopes were last looked at for.
+	FullDigest string `json:"fullDigest,omitempty"`
 }
 
 // Run is one reconciliation.
