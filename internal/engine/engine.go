@@ -215,8 +215,11 @@ func (e *Engine) Reload(ctx context.Context, c *config.Server, by store.Actor) e
 // seed makes sure that every repository has its poll work.
 func (e *Engine) seed(ctx context.Context, class store.Class, cause string, by store.Actor) error {
 	var ts []store.Trigger
-	for name := range e.cfg.Load().Repositories {
+	for name, conf := range e.cfg.Load().Repositories {
 		ts = append(ts, store.Trigger{Kind: store.Poll, Key: name, Slot: repoSlot(name), Class: class, Cause: cause, Actor: by})
+		if conf.Forge != nil {
+			ts = append(ts, store.Trigger{Kind: store.Preview, Key: name + "#" + openWork, Slot: pullSlot(name), Class: class, Cause: cause, Actor: by})
+		}
 	}
 	if len(ts) == 0 {
 		return nil

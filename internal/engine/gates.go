@@ -60,7 +60,7 @@ func (j *job) gates(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	j.decision = Decide(f)
+	j.decision, j.approval = Decide(f), f.Approval
 	if j.decision.Proceed {
 		j.run.Approval = j.decision.RestsOn
 	}
@@ -119,6 +119,9 @@ func (j *job) facts(ctx context.Context) (Facts, error) {
 		if f.Flapping, err = j.flapping(ctx); err != nil {
 			return f, err
 		}
+	}
+	if j.run.Origin == nil {
+		j.run.Origin = j.origin(ctx)
 	}
 	given, err := j.e.store.Approvals(ctx, j.target.ID, j.digest, j.hash)
 	if err != nil {
@@ -225,6 +228,9 @@ func (j *job) waiting(ctx context.Context) ([]string, error) {
 	}
 	var out []string
 	for _, id := range upstreams(j.res) {
+		if j.coming[id] != nil {
+			continue // it comes with the same pull request
+		}
 		up, err := j.e.store.Target(ctx, id)
 		if errors.Is(err, store.ErrNotFound) {
 			out = append(out, id+" (which is not there)")

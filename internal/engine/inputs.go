@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -160,12 +161,8 @@ func (e *Engine) keyed(b []byte) string {
 func (j *job) values(ctx context.Context) (map[string]plan.Output, error) {
 	out := map[string]plan.Output{}
 	for name, ref := range j.res.Values {
-		up, err := j.e.store.Target(ctx, ref.Target)
-		if err != nil {
-			return nil, fmt.Errorf("value %s: target %s: %w", name, ref.Target, err)
-		}
-		if err := readable(up, j.res, ref); err != nil {
-			return nil, driver.Permanent(err)
+		if err := j.mayRead(ctx, name, ref); err != nil {
+			return nil, err
 		}
 		all, err := j.e.store.Outputs(ctx, ref.Target)
 		if err != nil {
@@ -180,13 +177,39 @@ func (j *job) values(ctx context.Context) (map[string]plan.Output, error) {
 	return out, nil
 }
 
+// mayRead checks a value against the target that gives it, as it is or, for a
+// pull request, as it would be.
+func (j *job) mayRead(ctx context.Context, name string, ref config.ValueRef) error {
+	if c := j.coming[ref.Target]; c != nil {
+		return permanent(readableFrom(c, j.res, ref))
+	}
+	up, err := j.e.store.Target(ctx, ref.Target)
+	if err != nil {
+		return fmt.Errorf("value %s: target %s: %w", name, ref.Target, err)
+	}
+	return permanent(readable(up, j.res, ref))
+}
+
+// permanent marks an error as one that no retry mends.
+func permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return driver.Permanent(err)
+}
+
 // readable checks who may read an output.
 func readable(up store.Target, by *config.Resolved, ref config.ValueRef) error {
 	var r config.Resolved
 	if err := json.Unmarshal(up.Config, &r); err != nil {
 		return err
 	}
-	x, declared := r.Outputs[ref.Output]
+	r.Repository = up.Repository
+	return readableFrom(&r, by, ref)
+}
+
+func readableFrom(up, by *config.Resolved, ref config.ValueRef) error {
+	x, declared := up.Outputs[ref.Output]
 	if !declared {
 		return fmt.Errorf("target %s does not declare the output %q", ref.Target, ref.Output)
 	}
@@ -208,7 +231,7 @@ func (j *job) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	inv, err := j.e.store.Owned(ctx, j.target.ID)
+	inv, err := j.e.store.Owned(ctx, cmp.Or(j.inventoryOf, j.target.ID))
 	if err != nil {
 		return err
 	}

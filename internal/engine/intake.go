@@ -12,7 +12,6 @@ import (
 	"trueup.dev/trueup/internal/config"
 	"trueup.dev/trueup/internal/plan"
 	"trueup.dev/trueup/internal/source"
-	"trueup.dev/trueup/internal/source/git"
 	"trueup.dev/trueup/internal/store"
 )
 
@@ -22,16 +21,25 @@ const manifestName = "trueup.yaml"
 // maxManifest bounds a trueup.yaml in bytes.
 const maxManifest = 16 << 20
 
+// mirrored is what an intake reads of a repository.
+type mirrored interface {
+	Snapshot(ctx context.Context, commit string) (*source.Snapshot, error)
+	Changed(ctx context.Context, from, to string) ([]string, error)
+	Find(ctx context.Context, commit, basename string) ([]source.Entry, error)
+	Entries(ctx context.Context, commit, dir string, recursive bool) ([]source.Entry, error)
+}
+
 // intake takes one commit of one repository in: which manifests changed, which
 // targets they declare, which targets the changed paths concern.
 type intake struct {
 	cfg    *active
 	conf   *config.Repository
-	mirror *git.Mirror
+	mirror mirrored
 	state  store.RepositoryState
 	rev    source.Revision
 	cause  string
 	actor  store.Actor
+	fence  store.Fence // of the poll
 
 	index    *repoIndex
 	snapshot *source.Snapshot

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"trueup.dev/trueup/internal/config"
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/plan"
+	"trueup.dev/trueup/internal/policy"
 	"trueup.dev/trueup/internal/source"
 	"trueup.dev/trueup/internal/store"
 )
@@ -43,6 +45,8 @@ type setting struct {
 	grants []config.Grant
 	drv    driver.Driver
 	mode   plan.Mode
+	// purpose of the session; empty is to write.
+	purpose driver.Purpose
 }
 
 // material is what the plan is made of.
@@ -53,6 +57,10 @@ type material struct {
 	digest   string
 	input    driver.Input
 	fpBefore map[plan.Scope]string
+	// coming has the targets of a pull request as they would be, inventoryOf the
+	// id under which this one owned things before; both are for previews.
+	coming      map[string]*config.Resolved
+	inventoryOf string
 }
 
 // planned is what came of planning, and of the run.
@@ -60,6 +68,7 @@ type planned struct {
 	plan       *plan.Plan
 	hash       string
 	decision   Decision
+	approval   policy.Decision // that the decision rests on
 	run        store.Run
 	started    bool     // the run has a record
 	changedOut []string // outputs that changed in this run
@@ -160,6 +169,7 @@ type request struct {
 func (j *job) record(ctx context.Context) error {
 	first := !j.started
 	j.started = true
+	j.run.Origin = j.origin(ctx)
 	if err := j.e.store.PutRun(context.WithoutCancel(ctx), j.lease.Fence, j.run); err != nil {
 		return err
 	}
@@ -194,12 +204,12 @@ func newRunID(now time.Time) string {
 	return fmt.Sprintf("r%s%06d%04x", now.Format("060102150405"), now.Nanosecond()/1000, randomID())
 }
 
-// connect gets a session that can write.
+// connect gets a session: one that can write, unless this is a preview.
 func (j *job) connect(ctx context.Context) error {
 	if j.session != nil {
 		return nil
 	}
-	s, release, err := j.e.sessions.get(ctx, j.drv, j.env, driver.Write)
+	s, release, err := j.e.sessions.get(ctx, j.drv, j.env, cmp.Or(j.purpose, driver.Write))
 	if err != nil {
 		return err
 	}

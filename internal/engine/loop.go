@@ -29,7 +29,7 @@ const (
 )
 
 // allKinds is the work that the engine answers.
-var allKinds = []store.WorkKind{store.Reconcile, store.Poll, store.Outbox}
+var allKinds = []store.WorkKind{store.Reconcile, store.Preview, store.Poll, store.Outbox}
 
 // Run answers work until ctx ends, then stops gracefully: running applies may
 // end, everything else is given back.
@@ -108,6 +108,9 @@ func (e *Engine) slotLimits(cfg *active) map[string]int {
 		m[name] = max(env.Concurrency, 1)
 	}
 	m[outboxSlot] = 4
+	for name := range cfg.Repositories {
+		m[pullSlot(name)] = 2
+	}
 	return m
 }
 
@@ -139,6 +142,8 @@ func (e *Engine) answer(ctx context.Context, l store.Lease) (done store.Finish) 
 	switch l.Kind {
 	case store.Poll:
 		return e.poll(ctx, l)
+	case store.Preview:
+		return e.preview(ctx, l)
 	case store.Outbox:
 		return e.deliver(ctx, l)
 	}

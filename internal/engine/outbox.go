@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"trueup.dev/trueup/internal/config"
@@ -50,6 +51,9 @@ func (e *Engine) send(ctx context.Context, m notify.Message, by store.Actor) err
 // deliver sends one message. It is given up after a number of attempts, which
 // is recorded.
 func (e *Engine) deliver(ctx context.Context, l store.Lease) store.Finish {
+	if strings.HasPrefix(l.Key, forgeKeys) {
+		return e.deliverForge(ctx, l)
+	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	done := store.Finish{Observed: l.Generation, Remove: true}

@@ -73,7 +73,7 @@ func (e *Engine) fetchAndIntake(ctx context.Context, cfg *active, conf *config.R
 		}
 		return e.store.PutRepository(ctx, *st)
 	}
-	return e.intake(ctx, intake{cfg: cfg, conf: conf, mirror: m, state: *st, rev: rev, cause: causeOf(l), actor: actorOf(l, "system:poll")})
+	return e.intake(ctx, intake{cfg: cfg, conf: conf, mirror: m, state: *st, rev: rev, cause: causeOf(l), actor: actorOf(l, "system:poll"), fence: l.Fence})
 }
 
 // causeOf is the most urgent trigger's cause. Without a trigger it is a failed

@@ -272,13 +272,15 @@ func (j *job) correctTo(ctx context.Context, commit string, only []plan.Scope) {
 	}
 }
 
-// usePinned takes the configuration of the pinned commit, not of the newest.
+// usePinned takes the configuration of the pinned or locked commit, not of
+// the newest.
 func (j *job) usePinned(ctx context.Context) error {
-	if j.desired.Source != "pin" {
+	locked := j.desired.Source == "lock"
+	if j.desired.Source != "pin" && !locked {
 		return nil
 	}
 	kept, err := j.e.store.State(ctx, j.target.ID, j.desired.Commit)
-	if errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) && !locked {
 		return nil
 	}
 	if err != nil {

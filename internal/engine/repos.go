@@ -32,6 +32,8 @@ type repository struct {
 	// mirror is opened on first use.
 	mirror *git.Mirror
 	index  *repoIndex
+	// preview is an index that is only read, for pull requests.
+	preview *repoIndex
 	// told is the last success before the outage that was reported.
 	told time.Time
 }
@@ -223,6 +225,16 @@ func (e *Engine) loadIndex(ctx context.Context, name string, st store.Repository
 	if r.index != nil && r.index.head == st.Head && r.index.configVer == st.ConfigVer {
 		return r.index, nil
 	}
+	x, err := e.buildIndex(ctx, name, st)
+	if err != nil {
+		return nil, err
+	}
+	r.index = x
+	return x, nil
+}
+
+// buildIndex makes an index of what the store knows.
+func (e *Engine) buildIndex(ctx context.Context, name string, st store.RepositoryState) (*repoIndex, error) {
 	x := newRepoIndex(st.Head, st.ConfigVer)
 	err := e.eachTarget(ctx, store.TargetFilter{Repository: name, State: store.Active}, func(t store.Target) error {
 		res := &config.Resolved{}
@@ -232,11 +244,7 @@ func (e *Engine) loadIndex(ctx context.Context, name string, st store.Repository
 		x.add(res)
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	r.index = x
-	return x, nil
+	return x, err
 }
 
 func newRepoIndex(head string, ver int64) *repoIndex {

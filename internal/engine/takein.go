@@ -48,6 +48,10 @@ func (e *Engine) takeIn(ctx context.Context, in *intake) error {
 		return err
 	}
 	triggers = append(triggers, removals...)
+	triggers = append(triggers, in.landings()...)
+	if err := e.land(ctx, in); err != nil {
+		return err
+	}
 	if err := e.store.PutTargets(ctx, st, put, orphan, triggers); err != nil {
 		return err
 	}
@@ -85,11 +89,13 @@ func (in *intake) triggerCause() string {
 }
 
 // followed says what kind of reference the repository follows.
-func (in *intake) followed() string {
+func (in *intake) followed() string { return followedBy(in.conf) }
+
+func followedBy(conf *config.Repository) string {
 	switch {
-	case in.conf.Tags != "":
+	case conf.Tags != "":
 		return "tag"
-	case in.conf.Commit != "":
+	case conf.Commit != "":
 		return "commit"
 	}
 	return "branch"

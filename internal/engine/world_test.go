@@ -19,6 +19,7 @@ import (
 	"trueup.dev/trueup/internal/plan"
 	"trueup.dev/trueup/internal/secret"
 	"trueup.dev/trueup/internal/source/forge"
+	"trueup.dev/trueup/internal/source/forge/forgetest"
 	"trueup.dev/trueup/internal/store"
 	"trueup.dev/trueup/internal/store/sql"
 )
@@ -35,6 +36,8 @@ type world struct {
 	config string
 	now    func() time.Time
 	forges forge.Registry
+	forge  *forgetest.Forge
+	fail   func(string) error
 }
 
 const baseConfig = `version: 1
@@ -150,7 +153,7 @@ func (w *world) start() {
 	}
 	e, err := engine.New(ctx, engine.Options{Store: st, Drivers: w.drivers(), Config: w.parse(w.config), DataDir: filepath.Join(w.dir, "data"),
 		Resolvers: secret.Resolvers{"env": secret.Env{}, "file": secret.File{Dir: w.dir}},
-		Log:       slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})), Clock: w.now, Parse: parse, Forges: w.forges})
+		Log:       slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})), Clock: w.now, Parse: parse, Forges: w.registry(), Fail: w.fail})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -172,6 +175,13 @@ func (w *world) start() {
 		}
 	}
 	w.t.Cleanup(w.stop)
+}
+
+func (w *world) registry() forge.Registry {
+	if w.forge == nil {
+		return w.forges
+	}
+	return forge.Registry{"gitea": w.forge.Opener()}
 }
 
 // eventually waits until check passes.

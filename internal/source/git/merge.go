@@ -160,3 +160,24 @@ func (m *Mirror) mergeTree(ctx context.Context, lock *os.File, base, head string
 	}
 	return parts[0], nil
 }
+
+// DefaultBranch asks the server for the name of its default branch.
+func (m *Mirror) DefaultBranch(ctx context.Context) (string, error) {
+	l, err := m.connect()
+	if err != nil {
+		return "", err
+	}
+	defer l.close()
+	c := command{dir: m.gitDir(), args: []string{"ls-remote", "--symref", "origin", "HEAD"}, proto: l.proto, config: l.config, env: l.env}
+	out, err := c.output(ctx, m.opt.Timeout)
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(string(out)) {
+		if ref, ok := strings.CutPrefix(line, "ref: refs/heads/"); ok {
+			name, _, _ := strings.Cut(ref, "\t")
+			return name, checkRefName(name)
+		}
+	}
+	return "", fmt.Errorf("the server does not tell its default branch: %w", source.ErrNoRef)
+}

@@ -87,3 +87,12 @@ func TestFetchAsideRefusesOddRefs(t *testing.T) {
 		t.Error("Merge takes names")
 	}
 }
+
+func TestTheServerNamesItsDefaultBranch(t *testing.T) {
+	r := gitserver.NewRepo(t)
+	r.Write("a", "1").Commit("first")
+	m := open(t, t.TempDir(), source.Options{URL: r.Dir})
+	if name, err := m.DefaultBranch(t.Context()); err != nil || name != "main" {
+		t.Errorf("%q %v", name, err)
+	}
+}
