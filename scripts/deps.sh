@@ -12,7 +12,8 @@ tests=("${demo[@]}"
   knotd:knot kdig:knot-dnsutils
   pdns_server:pdns-server '/usr/lib/*/pdns/libgsqlite3backend.so:pdns-backend-sqlite3' sqlite3:sqlite3
   'initdb:postgresql' psql:postgresql-client
-  sshd:openssh-server ssh:openssh-client gpg:gnupg
+  sshd:openssh-server ssh:openssh-client sudo:sudo ip:iproute2 unshare:util-linux
+  '/usr/lib/systemd/systemd:systemd' busybox:busybox-static crontab:cron gpg:gnupg
   gcc:gcc '/usr/include/stdio.h:libc6-dev' node:nodejs npm:npm)
 
 case "${1:-test}" in
