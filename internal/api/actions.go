@@ -16,7 +16,7 @@ import (
 // verbs are the actions that POST /api/v1/actions/{verb} knows.
 var verbs = map[auth.Verb]func(s *Server, ctx context.Context, id auth.Identity, a Action) (Done, error){
 	auth.Sync: func(s *Server, ctx context.Context, id auth.Identity, a Action) (Done, error) {
-		return Done{OK: true}, s.Actions.Sync(ctx, id.Actor, a.Target, a.Mode, a.Reason)
+		return Done{OK: true}, s.Actions.Sync(ctx, id.Actor, a)
 	},
 	auth.Poll: func(s *Server, ctx context.Context, id auth.Identity, a Action) (Done, error) {
 		return Done{OK: true}, s.Actions.Poll(ctx, id.Actor, a.Repository)

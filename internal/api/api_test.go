@@ -44,11 +44,11 @@ func (f *fakeActions) list() []string {
 	return append([]string{}, f.calls...)
 }
 
-func (f *fakeActions) Sync(_ context.Context, by store.Actor, target string, mode plan.Mode, reason string) error {
-	if target == "infra/panic" {
+func (f *fakeActions) Sync(_ context.Context, by store.Actor, a Action) error {
+	if a.Target == "infra/panic" {
 		panic(canary)
 	}
-	return f.did("sync", string(by), target, string(mode), reason)
+	return f.did("sync", string(by), a.Target, string(a.Mode), a.Reason)
 }
 func (f *fakeActions) Poll(_ context.Context, by store.Actor, repository string) error {
 	return f.did("poll", string(by), repository)

@@ -225,6 +225,15 @@ func (c *Client) Inventory(ctx context.Context, target string) ([]Owned, error) 
 	return list[Owned](ctx, c, "/api/v1/inventory", url.Values{"target": {target}}, 0)
 }
 
+// Scopes lists the scopes (hosts) of a target that has several.
+func (c *Client) Scopes(ctx context.Context, target, phase string) ([]store.ScopeState, error) {
+	q := url.Values{"target": {target}}
+	if phase != "" {
+		q.Set("phase", phase)
+	}
+	return list[store.ScopeState](ctx, c, "/api/v1/scopes", q, 0)
+}
+
 // Do asks for an action.
 func (c *Client) Do(ctx context.Context, verb auth.Verb, a Action) (Done, error) {
 	var out Done

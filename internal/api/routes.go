@@ -24,6 +24,7 @@ func (s *Server) Handler() http.Handler {
 	get("history", s.history)
 	get("why", s.why)
 	get("inventory", s.inventory)
+	get("scopes", s.scopes)
 	get("backup", s.backup)
 	mux.Handle("POST /api/v1/actions/{verb}", s.authenticated(s.action))
 	mux.Handle("POST /webhook/{repository}", s.open(s.webhook))

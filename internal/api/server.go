@@ -25,7 +25,7 @@ import (
 
 // Syncer starts and stops reconciling.
 type Syncer interface {
-	Sync(ctx context.Context, by store.Actor, target string, mode plan.Mode, reason string) error
+	Sync(ctx context.Context, by store.Actor, a Action) error
 	Poll(ctx context.Context, by store.Actor, repository string) error
 	Cancel(ctx context.Context, by store.Actor, target string) error
 }

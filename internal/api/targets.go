@@ -118,6 +118,26 @@ func covers(h store.Hold, t store.Target) bool {
 	return false
 }
 
+// scopes lists the scopes (hosts) of a target that has several.
+func (s *Server) scopes(w http.ResponseWriter, r *http.Request) error {
+	t, err := s.visible(r, r.URL.Query().Get("target"))
+	if err != nil {
+		return err
+	}
+	list, err := s.Store.Scopes(r.Context(), t.ID)
+	if err != nil {
+		return err
+	}
+	phase := store.ScopePhase(r.URL.Query().Get("phase"))
+	out := List[store.ScopeState]{Items: []store.ScopeState{}}
+	for _, st := range list {
+		if phase == "" || st.Phase == phase {
+			out.Items = append(out.Items, st)
+		}
+	}
+	return reply(w, http.StatusOK, out)
+}
+
 func (s *Server) inventory(w http.ResponseWriter, r *http.Request) error {
 	t, err := s.visible(r, r.URL.Query().Get("target"))
 	if err != nil {

@@ -137,6 +137,7 @@ type Action struct {
 	Commit     string    `json:"commit,omitempty"`
 	Mode       plan.Mode `json:"mode,omitempty"`
 	Reason     string    `json:"reason,omitempty"`
+	Limit      []string  `json:"limit,omitempty"` // sync: only these scopes (hosts), by name, group or glob
 }
 
 // Done answers an action.

@@ -35,7 +35,7 @@ func (a *app) syncCommand() *cobra.Command {
 	var mode string
 	var wait time.Duration
 	cmd := &cobra.Command{Use: "sync TARGET | --repository NAME", Short: "Reconcile a target now, or fetch a repository now", Args: cobra.MaximumNArgs(1),
-		Example: "  trueup sync infra/zone\n  trueup sync infra/zone --mode addOnly --reason 'incident 4711'\n  trueup sync infra/zone --wait 2m\n  trueup sync --repository infra",
+		Example: "  trueup sync infra/zone\n  trueup sync infra/zone --mode addOnly --reason 'incident 4711'\n  trueup sync infra/zone --wait 2m\n  trueup sync infra/web --limit canary,web07\n  trueup sync --repository infra",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if (len(args) == 1) == (x.Repository != "") {
 				return errors.New("name a target, or a repository with --repository")
@@ -56,9 +56,14 @@ func (a *app) syncCommand() *cobra.Command {
 		}}
 	cmd.Flags().StringVar(&x.Repository, "repository", "", "fetch this repository")
 	modeFlag(cmd, &mode)
+	limitFlag(cmd, &x.Limit)
 	cmd.Flags().DurationVar(&wait, "wait", 0, "wait up to this long for the run to end; it must end in sync")
 	reasonFlag(cmd, &x.Reason)
 	return cmd
+}
+
+func limitFlag(cmd *cobra.Command, limit *[]string) {
+	cmd.Flags().StringSliceVar(limit, "limit", nil, "only these hosts, by name, group or glob (web01,canary,db*); the target as a whole stays as it is")
 }
 
 func modeFlag(cmd *cobra.Command, mode *string) {
@@ -91,7 +96,10 @@ func (a *app) syncAndWait(cmd *cobra.Command, c *api.Client, x api.Action, wait 
 		if err != nil {
 			return err
 		}
-		idle := t.Work == nil || t.Work.Owner == "" && t.Work.Observed >= t.Work.Generation
+		if done, err := a.limitedDone(cmd, c, x, st.Now); done || err != nil {
+			return err
+		}
+		idle := len(x.Limit) == 0 && (t.Work == nil || t.Work.Owner == "" && t.Work.Observed >= t.Work.Generation)
 		if idle && t.Status.Phase != store.Running {
 			return a.waited(cmd, t, st.Now)
 		}

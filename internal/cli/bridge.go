@@ -6,7 +6,6 @@ import (
 	"trueup.dev/trueup/internal/api"
 	"trueup.dev/trueup/internal/auth"
 	"trueup.dev/trueup/internal/engine"
-	"trueup.dev/trueup/internal/plan"
 	"trueup.dev/trueup/internal/store"
 )
 
@@ -19,8 +18,8 @@ func actionsOf(e *engine.Engine) api.Actions {
 type bridge struct{ *engine.Engine }
 
 // Sync reconciles a target.
-func (b bridge) Sync(ctx context.Context, by store.Actor, target string, mode plan.Mode, reason string) error {
-	return b.Engine.Sync(ctx, by, target, engine.SyncOptions{Mode: mode, Reason: reason})
+func (b bridge) Sync(ctx context.Context, by store.Actor, a api.Action) error {
+	return b.Engine.Sync(ctx, by, a.Target, engine.SyncOptions{Mode: a.Mode, Reason: a.Reason, Limit: a.Limit})
 }
 
 // Approve lets a plan proceed.

@@ -25,7 +25,7 @@ import (
 // localFlags are those of plan and apply.
 type localFlags struct {
 	dir, ref, repository, mode string
-	targets                    []string
+	targets, limit             []string
 	detailed                   bool
 	breakGlass                 string
 	// apply alone
@@ -50,7 +50,7 @@ func (a *app) planCommand() *cobra.Command {
 	f := &localFlags{}
 	cmd := &cobra.Command{Use: "plan [TARGET...]", Short: "Show what would change, straight from a checkout",
 		Long:    "Show what applying a checkout would change, without a server. Nothing is\nwritten to any environment.\n" + localLong,
-		Example: "  trueup plan --config server.yaml\n  trueup plan zone --ref v1.2.0\n  trueup plan --detailed-exitcode -o json",
+		Example: "  trueup plan --config server.yaml\n  trueup plan zone --ref v1.2.0\n  trueup plan --detailed-exitcode -o json\n  trueup plan web --limit web01,canary",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.targets = append(f.targets, args...)
 			return a.local(cmd, f, false)
@@ -63,7 +63,7 @@ func (a *app) applyCommand() *cobra.Command {
 	f := &localFlags{}
 	cmd := &cobra.Command{Use: "apply [TARGET...]", Short: "Apply a checkout, after showing the plan and asking",
 		Long:    "Apply a checkout without a server: plan, show, ask, apply, read back. The same\nguards and approvals hold as on a server. A plan that they hold is applied only\nwith --approve and its hash: exactly that plan.\n" + localLong,
-		Example: "  trueup apply --config server.yaml\n  trueup apply zone --auto-approve\n  trueup apply --approve 3f2a91c07d44 --reason 'change 4711'\n  trueup apply --mode addOnly",
+		Example: "  trueup apply --config server.yaml\n  trueup apply zone --auto-approve\n  trueup apply --approve 3f2a91c07d44 --reason 'change 4711'\n  trueup apply --mode addOnly\n  trueup apply web --limit 'web0*'",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.targets = append(f.targets, args...)
 			return a.local(cmd, f, true)
@@ -80,6 +80,7 @@ func (f *localFlags) add(cmd *cobra.Command) {
 	fl.StringVar(&f.ref, "ref", "", "commit, branch or tag to take instead of the working tree")
 	fl.StringVar(&f.repository, "repository", "", "the checkout's name in the configuration (default: by its remote's URL, or the only one)")
 	fl.StringSliceVar(&f.targets, "target", nil, "only this target; may be given again")
+	limitFlag(cmd, &f.limit)
 	fl.StringVar(&f.breakGlass, "break-glass", "", "reason for going past a server that manages the environment")
 	fl.BoolVar(&f.detailed, "detailed-exitcode", false, "exit with 2 when there are changes to make")
 	modeFlag(cmd, &f.mode)
@@ -140,7 +141,7 @@ func (s *session) run(ctx context.Context, mode plan.Mode, apply bool) ([]engine
 		return nil, err
 	}
 	id := auth.Local()
-	o := engine.LocalOptions{Snapshot: co.snapshot, Revision: co.revision, Repository: name, Targets: s.flags.targets, Apply: apply, Mode: mode,
+	o := engine.LocalOptions{Snapshot: co.snapshot, Revision: co.revision, Repository: name, Targets: s.flags.targets, Limit: s.flags.limit, Apply: apply, Mode: mode,
 		By: engine.Approver{Actor: id.Actor, Teams: s.teams()}, Reason: s.flags.breakGlass,
 		Confirm:  s.confirm,
 		Progress: func(target, phase string) { s.print.set(target + ": " + phase) }}

@@ -66,6 +66,9 @@ func (a *app) status(cmd *cobra.Command, c *api.Client) error {
 			fmt.Fprintf(w, "%s %s: %s\n", s.Bad("Mistake:"), r.Name, render.Line(d.Error()))
 		}
 	}
+	if err := a.rollouts(cmd, c, st.Now); err != nil {
+		return err
+	}
 	if len(trouble) == 0 {
 		return nil
 	}
@@ -103,9 +106,9 @@ func cut(text string, n int) string {
 }
 
 func (a *app) getCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "get", Short: "List targets, environments, repositories or runs",
-		Example: "  trueup get targets --phase held\n  trueup get runs --target infra/zone --limit 5\n  trueup get environments -o yaml"}
-	cmd.AddCommand(a.getTargets(), a.getEnvironments(), a.getRepositories(), a.getRuns())
+	cmd := &cobra.Command{Use: "get", Short: "List targets, hosts, environments, repositories or runs",
+		Example: "  trueup get targets --phase held\n  trueup get runs --target infra/zone --limit 5\n  trueup get hosts infra/web --phase unreachable\n  trueup get environments -o yaml"}
+	cmd.AddCommand(a.getTargets(), a.getScopes(), a.getEnvironments(), a.getRepositories(), a.getRuns())
 	return cmd
 }
 

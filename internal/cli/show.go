@@ -41,7 +41,8 @@ func notFound(err error) bool {
 // shownTarget is a target with the plan that waits.
 type shownTarget struct {
 	api.TargetDetail
-	Plan *api.Plan `json:"plan,omitempty"`
+	Scopes []store.ScopeState `json:"scopes,omitempty"`
+	Plan   *api.Plan          `json:"plan,omitempty"`
 }
 
 func (a *app) showTarget(cmd *cobra.Command, c *api.Client, t api.TargetDetail) error {
@@ -56,6 +57,10 @@ func (a *app) showTarget(cmd *cobra.Command, c *api.Client, t api.TargetDetail) 
 		}
 	}
 	if !a.table() {
+		var err error
+		if out.Scopes, err = c.Scopes(cmd.Context(), t.ID, ""); err != nil {
+			return err
+		}
 		return a.print(cmd, out)
 	}
 	w, s := cmd.OutOrStdout(), style(cmd)
@@ -74,6 +79,9 @@ func (a *app) showTarget(cmd *cobra.Command, c *api.Client, t api.TargetDetail) 
 	line("applied", strings.TrimSpace(render.Short(t.Status.Applied)+" "+t.Status.AppliedRef))
 	line("verified", render.Time(t.Status.VerifiedAt))
 	line("next check", render.Time(t.Status.NextDue))
+	if err := a.showScopes(cmd, c, t, line); err != nil {
+		return err
+	}
 	line("owns", fmt.Sprintf("%d objects", t.Status.Owned))
 	line("last run", t.Status.Run)
 	if t.Status.Gate != "" {
@@ -126,6 +134,9 @@ func nextSteps(gate, target, hash, environment string) []string {
 		return []string{fmt.Sprintf("resume:          trueup resume %s (or `suspend:` in trueup.yaml)", target)}
 	case "drift", "flapping":
 		return []string{"correct it once: trueup sync " + target}
+	case "rollout":
+		return []string{"mend it in Git: a newer commit goes to all hosts", "or try the same again: trueup sync " + target,
+			"which host is where:   trueup get hosts " + target}
 	case "rejected":
 		return []string{"change it in Git; the next plan is decided on anew"}
 	case "scope":
@@ -164,6 +175,12 @@ func (a *app) showRun(cmd *cobra.Command, c *api.Client, id string, noTarget err
 	fmt.Fprintln(w)
 	for _, f := range originFacts(r.Origin) {
 		fmt.Fprintf(w, "%s: %s\n", f[0], render.Line(f[1]))
+	}
+	if len(r.Limit) > 0 {
+		fmt.Fprintf(w, "limited to: %s\n", render.Line(strings.Join(r.Limit, ", ")))
+	}
+	if r.Rollout != nil {
+		fmt.Fprintf(w, "rollout: %s\n", r.Rollout)
 	}
 	if r.Approval != "" {
 		fmt.Fprintf(w, "rests on: %s\n", render.Line(r.Approval))

@@ -173,6 +173,9 @@ func (e *Engine) localTarget(ctx context.Context, o LocalOptions, desired store.
 		done = j.finish(ctx, out, err)
 		done.NextDue, done.RetryAfter, done.Remove = done.NextDue.Truncate(0), 0, true
 	}
+	if o.Apply && out == partial && err == nil {
+		res.Err = errors.New(j.partialText(nil))
+	}
 	if ferr := e.store.Finish(context.WithoutCancel(ctx), lease.Fence, done); ferr != nil && res.Err == nil {
 		res.Err = ferr
 	}

@@ -75,11 +75,11 @@ func (s Style) Word(w string) string {
 	switch w {
 	case "synced", "succeeded", "nochange", "ok", "applied", "active":
 		return s.Good(w)
-	case "failed", "abandoned", "cancelled", "invalid", "orphaned":
+	case "failed", "abandoned", "cancelled", "invalid", "orphaned", "unreachable":
 		return s.Bad(w)
-	case "held", "outofsync", "partial", "warning", "pending", "unknown", "skipped":
+	case "held", "outofsync", "partial", "warning", "pending", "unknown", "skipped", "behind", "rolledback":
 		return s.Warn(w)
-	case "running":
+	case "running", "rolling":
 		return s.Info(w)
 	}
 	return w
