@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -18,6 +19,8 @@ import (
 	"trueup.dev/trueup/internal/config"
 	"trueup.dev/trueup/internal/plan"
 	"trueup.dev/trueup/internal/secret"
+	"trueup.dev/trueup/internal/source/forge"
+	"trueup.dev/trueup/internal/source/forge/forgetest"
 	"trueup.dev/trueup/internal/store"
 	storesql "trueup.dev/trueup/internal/store/sql"
 )
@@ -61,6 +64,12 @@ func (f *fakeActions) Approve(_ context.Context, by auth.Identity, target, hash,
 }
 func (f *fakeActions) Reject(_ context.Context, by auth.Identity, target, hash, _ string) (store.Approval, error) {
 	return store.Approval{ID: "a2"}, f.did("reject", string(by.Actor), target, hash)
+}
+func (f *fakeActions) Event(_ context.Context, repository string, ev forge.Event) error {
+	if ev.Kind == forge.Pushed {
+		return f.did("poll", "webhook:"+repository, repository)
+	}
+	return f.did("event", repository, string(ev.Kind), fmt.Sprint(ev.Number))
 }
 func (f *fakeActions) Suspend(_ context.Context, by store.Actor, kind, key, _ string) error {
 	return f.did("suspend", string(by), kind, key)
@@ -129,7 +138,9 @@ func newWorld(t *testing.T) *world {
 		socket: filepath.Join(t.TempDir(), "s")}
 	w.cfg = &config.Server{
 		Repositories: map[string]*config.Repository{
-			"infra":  {URL: "https://user:" + canary + "@git.example.com/infra.git", Branch: "main", WebhookSecrets: []secret.Ref{"x:one", "x:two"}},
+			"infra": {URL: "https://user:" + canary + "@git.example.com/infra.git", Branch: "main", WebhookSecrets: []secret.Ref{"x:one", "x:two"}},
+			"forged": {Name: "forged", URL: "http://forge.test/acme/infra.git", Branch: "main", WebhookSecrets: []secret.Ref{"x:one", "x:two"},
+				Forge: &config.Forge{Gitea: &config.ForgeAccess{Token: "x:one"}}},
 			"quiet":  {URL: "git@example.com:quiet.git", Branch: "main"},
 			"broken": {URL: "/x", Branch: "main", WebhookSecrets: []secret.Ref{"x:empty", "x:none"}}},
 		Environments: map[string]*config.Environment{
@@ -146,8 +157,8 @@ func newWorld(t *testing.T) *world {
 	user("anna", "approver")
 	user("root", "admin")
 	user("tess", "admin", "test*")
-	w.server = New(Options{Store: st, Actions: Actions{w.actions, w.actions, w.actions, w.actions}, Config: func() *config.Server { return w.cfg },
-		Resolve: w.resolve, Ready: func() error { return nil }, Log: slog.New(slog.NewJSONHandler(w.log, nil)), Version: "test"})
+	w.server = New(Options{Store: st, Actions: Actions{w.actions, w.actions, w.actions, w.actions, w.actions}, Config: func() *config.Server { return w.cfg },
+		Resolve: w.resolve, Forge: w.openForge, Ready: func() error { return nil }, Log: slog.New(slog.NewJSONHandler(w.log, nil)), Version: "test"})
 	l, err := Socket(w.socket)
 	if err != nil {
 		t.Fatal(err)
@@ -182,6 +193,10 @@ func (w *world) resolve(_ context.Context, ref secret.Ref) (secret.Value, error)
 		return secret.Value{}, nil
 	}
 	return secret.Value{}, secret.ErrNotFound
+}
+
+func (w *world) openForge(context.Context, string) (forge.Forge, error) {
+	return forgetest.New("acme/infra"), nil
 }
 
 func (w *world) must(err error) {

@@ -38,7 +38,11 @@ func (s *Server) common(next http.Handler) http.Handler {
 		rec.Header().Set("X-Request-Id", info.id)
 		rec.Header().Set("X-Content-Type-Options", "nosniff")
 		rec.Header().Set("Cache-Control", "no-store")
-		r.Body = http.MaxBytesReader(rec, r.Body, maxBody)
+		limit := int64(maxBody)
+		if strings.HasPrefix(r.URL.Path, "/webhook/") {
+			limit = maxHook
+		}
+		r.Body = http.MaxBytesReader(rec, r.Body, limit)
 		defer func() {
 			if p := recover(); p != nil {
 				s.Log.Error("panic in a request", "request", info.id, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))

@@ -20,6 +20,7 @@ import (
 	"trueup.dev/trueup/internal/config"
 	"trueup.dev/trueup/internal/plan"
 	"trueup.dev/trueup/internal/secret"
+	"trueup.dev/trueup/internal/source/forge"
 	"trueup.dev/trueup/internal/store"
 )
 
@@ -57,8 +58,14 @@ type Blamer interface {
 	Blame(ctx context.Context, repository, commit string, at plan.Source) (Authorship, error)
 }
 
+// Hinter takes what a webhook tells as a hint where to look.
+type Hinter interface {
+	Event(ctx context.Context, repository string, ev forge.Event) error
+}
+
 // Actions is what the server can do.
 type Actions struct {
+	Hinter
 	Syncer
 	Decider
 	Holder
@@ -72,6 +79,9 @@ type Options struct {
 	// Config gives the configuration in force.
 	Config  func() *config.Server
 	Resolve func(ctx context.Context, ref secret.Ref) (secret.Value, error)
+	// Forge gives the forge of a repository, to check and read its deliveries;
+	// nil is none.
+	Forge func(ctx context.Context, repository string) (forge.Forge, error)
 	// Ready tells whether work is being done.
 	Ready func() error
 	// Blame may be nil: then nobody is named as author.
@@ -90,6 +100,7 @@ type Server struct {
 	registry   *prometheus.Registry
 	hub        *hub
 	deliveries *deliveries
+	hooks      chan struct{} // one for each delivery that is being read
 	// stop ends the waiting requests when the server stops.
 	stop     chan struct{}
 	stopOnce sync.Once
@@ -103,7 +114,7 @@ func New(o Options) *Server {
 	if o.Clock == nil {
 		o.Clock = func() time.Time { return time.Now().UTC() }
 	}
-	return &Server{Options: o, registry: newRegistry(o), hub: newHub(o.Store), deliveries: newDeliveries(), stop: make(chan struct{})}
+	return &Server{Options: o, registry: newRegistry(o), hub: newHub(o.Store), deliveries: newDeliveries(), hooks: make(chan struct{}, maxHooks), stop: make(chan struct{})}
 }
 
 // The limits of a connection. Reading is short, for every request is small;

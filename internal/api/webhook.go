@@ -1,22 +1,36 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
+	"time"
 
+	"trueup.dev/trueup/internal/config"
 	"trueup.dev/trueup/internal/secret"
-	"trueup.dev/trueup/internal/store"
+	"trueup.dev/trueup/internal/source/forge"
 )
 
-// webhook takes a delivery as a hint to fetch, nothing more. The signature is
-// checked over the raw body before anything is looked at; the body is not
-// parsed at all.
+const (
+	// maxHook bounds a delivery; what is larger is made up for by the poll.
+	maxHook = 4 << 20
+	// hookTimeout bounds how long the body of a delivery may take to come.
+	hookTimeout = 10 * time.Second
+	// maxHooks is how many deliveries are read at the same time.
+	maxHooks = 16
+)
+
+// webhook takes a delivery as a hint where to look, nothing more. The
+// signature is checked over the raw body before anything in it is looked at.
+// Without a secret there is no endpoint.
 func (s *Server) webhook(w http.ResponseWriter, r *http.Request) error {
 	missing := fault(http.StatusNotFound, "not_found", "there is nothing here")
 	name := r.PathValue("repository")
@@ -28,23 +42,78 @@ func (s *Server) webhook(w http.ResponseWriter, r *http.Request) error {
 	if len(secrets) == 0 {
 		return missing
 	}
-	body, err := io.ReadAll(r.Body) // bounded by the middleware
+	body, err := s.hookBody(w, r)
 	if err != nil {
 		return err
 	}
-	if !signed(r.Header, body, secrets) {
-		return fault(http.StatusUnauthorized, "unauthenticated", "the signature is missing or wrong")
+	ev, err := s.delivered(r, repo, body, secrets)
+	if err != nil {
+		return err
 	}
-	id := delivery(r.Header)
+	id := cmp.Or(ev.Delivery, delivery(r.Header))
 	if !s.deliveries.first(name, id) {
 		return reply(w, http.StatusAccepted, Done{OK: true})
 	}
-	if err := s.Actions.Poll(r.Context(), store.Actor("webhook:"+name), name); err != nil {
+	if ev.Kind == forge.Ignored || ev.Kind == forge.Ping {
+		return reply(w, http.StatusOK, Done{OK: true})
+	}
+	if err := s.Actions.Event(r.Context(), name, ev); err != nil {
 		s.deliveries.forget(name, id)
 		return err
 	}
 	return reply(w, http.StatusAccepted, Done{OK: true})
 }
+
+// hookBody reads a delivery, which has to come soon; only so many are read at
+// the same time.
+func (s *Server) hookBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	select {
+	case s.hooks <- struct{}{}:
+		defer func() { <-s.hooks }()
+	default:
+		return nil, fault(http.StatusServiceUnavailable, "unavailable", "too many deliveries at once; send it again later")
+	}
+	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(hookTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return nil, err
+	}
+	body, err := io.ReadAll(r.Body) // bounded by the middleware
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, fault(http.StatusRequestTimeout, "timeout", "the body took too long")
+	}
+	return body, err
+}
+
+// delivered checks the signature and gives what the delivery is about: in the
+// words of the repository's forge, or, where it is signed in trueup's own way,
+// a push.
+func (s *Server) delivered(r *http.Request, repo *config.Repository, body []byte, secrets []secret.Value) (forge.Event, error) {
+	wrong := fault(http.StatusUnauthorized, "unauthenticated", "the signature is missing or wrong")
+	pushed := forge.Event{Kind: forge.Pushed}
+	if repo.Forge == nil || s.Forge == nil || r.Header.Get(ownSignature) != "" {
+		if !signed(r.Header, body, secrets) {
+			return pushed, wrong
+		}
+		return pushed, nil
+	}
+	f, err := s.Forge(r.Context(), repo.Name)
+	if err != nil {
+		s.Log.Error("the forge of a repository can't be used; its deliveries are refused", "repository", repo.Name, "error", err)
+		return pushed, fault(http.StatusServiceUnavailable, "unavailable", "the forge can't be used now")
+	}
+	if err := f.Verify(r.Header, body, secrets); err != nil {
+		return pushed, wrong
+	}
+	ev, err := f.Parse(r.Header, body)
+	if err != nil {
+		s.Log.Warn("a signed delivery can't be read", "repository", repo.Name, "error", err)
+		return ev, fault(http.StatusBadRequest, "invalid", "the body is not what the headers say")
+	}
+	return ev, nil
+}
+
+// ownSignature is the header of deliveries that no forge sends: a hook script
+// on a plain Git server.
+const ownSignature = "X-Trueup-Signature"
 
 // webhookSecrets resolves the secrets; one that can't be had, or is empty,
 // opens nothing.
@@ -65,7 +134,7 @@ func (s *Server) webhookSecrets(ctx context.Context, name string, refs []secret.
 // time, without stopping at the first.
 func signed(h http.Header, body []byte, secrets []secret.Value) bool {
 	var given []byte
-	for _, name := range []string{"X-Hub-Signature-256", "X-Trueup-Signature"} {
+	for _, name := range []string{"X-Hub-Signature-256", ownSignature} {
 		text, ok := strings.CutPrefix(h.Get(name), "sha256=")
 		if !ok {
 			continue

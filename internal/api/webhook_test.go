@@ -39,7 +39,7 @@ func TestWebhook(t *testing.T) {
 		{"secrets that can't be had", "broken", body, []string{"X-Hub-Signature-256", sign("", body)}, 404},
 		{"unknown repository", "none", body, nil, 404},
 		{"not JSON, signed", "infra", "\x00\xff", []string{"X-Hub-Signature-256", sign(canary+"-1", "\x00\xff")}, 202},
-		{"too large", "infra", strings.Repeat("x", 1<<20+1), []string{"X-Hub-Signature-256", "sha256=00"}, 413},
+		{"too large", "infra", strings.Repeat("x", maxHook+1), []string{"X-Hub-Signature-256", "sha256=00"}, 413},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			before := len(w.actions.list())

@@ -87,7 +87,7 @@ func (a *app) serve(cmd *cobra.Command, log *slog.Logger) error {
 	}
 	srv := api.New(api.Options{Store: st, Actions: actionsOf(e), Config: e.Config,
 		Resolve: func(ctx context.Context, ref secret.Ref) (secret.Value, error) { return rs.Resolve(ctx, ref) },
-		Ready:   e.Ready, Blame: blamerOf(e), Collectors: []prometheus.Collector{e}, Log: log, Version: Version})
+		Forge:   e.Forge, Ready: e.Ready, Blame: blamerOf(e), Collectors: []prometheus.Collector{e}, Log: log, Version: Version})
 	log.Info("trueup starts", "version", Version, "socket", cfg.Listen.Socket, "http", cfg.Listen.HTTP, "dataDir", cfg.DataDir, "config", cfg.Digest)
 	return a.runAll(ctx, log, e, srv, listeners)
 }
