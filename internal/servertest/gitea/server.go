@@ -13,7 +13,8 @@
 //	url := ann.CloneURL(repo) // for git, with the account's token
 //	err = s.Admin.API("GET", "/repos/acme/infra/pulls/1", nil, &into) // whatever else
 //
-// Webhooks may be delivered to loopback addresses. The server stops with the
+// Lists of its API come in pages of ten, so that paging is met early. Webhooks
+// may be delivered to loopback addresses. The server stops with the
 // test, also when the test process dies. It is shared well by the tests of a
 // package: start it once in TestMain with StartIn, and give each test its own
 // repository.
@@ -282,6 +283,9 @@ ISSUE_INDEXER_TYPE = db
 MODE = file
 LEVEL = Warn
 ROOT_PATH = %s/log
+[api]
+MAX_RESPONSE_ITEMS = 10
+DEFAULT_PAGING_NUM = 10
 [actions]
 ENABLED = false
 [cron]

@@ -5,6 +5,7 @@ import (
 	"trueup.dev/trueup/internal/source/forge"
 	"trueup.dev/trueup/internal/source/forge/bitbucket"
 	"trueup.dev/trueup/internal/source/forge/bitbucketdc"
+	"trueup.dev/trueup/internal/source/forge/gitea"
 	"trueup.dev/trueup/internal/source/forge/github"
 	"trueup.dev/trueup/internal/source/forge/gitlab"
 )
@@ -14,6 +15,7 @@ func Forges() forge.Registry {
 	return forge.Registry{
 		bitbucket.Kind:   bitbucket.Open,
 		bitbucketdc.Kind: bitbucketdc.Open,
+		gitea.Kind:       gitea.Open,
 		github.Kind:      github.Open,
 		gitlab.Kind:      gitlab.Open,
 	}
