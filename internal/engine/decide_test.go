@@ -27,6 +27,7 @@ func genFacts(t *rapid.T) Facts {
 		return ""
 	}
 	f.PolicyFreeze, f.ConfigFreeze, f.Suspend = maybe("policyFreeze", "x"), maybe("configFreeze", "x"), maybe("suspend", "x")
+	f.Stopped, f.Undo = maybe("stopped", "x"), rapid.Bool().Draw(t, "undo")
 	f.Flapping, f.Repointed = maybe("flapping", "x"), maybe("repointed", "x")
 	if s := maybe("outside", "a"); s != "" {
 		f.Outside = []string{s}
@@ -72,8 +73,20 @@ func TestDecideNeverPassesAGate(t *testing.T) {
 		if !f.Plan.Writes() {
 			return
 		}
-		if f.ConfigFreeze != "" || f.PolicyFreeze != "" || !f.InWindow {
-			t.Fatal("a freeze or window was passed")
+		if f.ConfigFreeze != "" || f.PolicyFreeze != "" {
+			t.Fatal("a freeze was passed")
+		}
+		if f.Undo { // what has just failed is taken back; nothing else goes this way
+			if f.Repointed != "" {
+				t.Fatal("taken back in an environment that is another one")
+			}
+			return
+		}
+		if !f.InWindow {
+			t.Fatal("a window was passed")
+		}
+		if f.Stopped != "" && !f.Person && !f.DriftOnly {
+			t.Fatal("what had failed was given again")
 		}
 		forced := len(f.Violations) > 0 || f.Repointed != ""
 		if (forced || f.Approval.Needed && !f.DriftOnly) && len(f.Approval.Have) == 0 {

@@ -38,7 +38,7 @@ func (j *job) finish(ctx context.Context, out outcome, err error) store.Finish {
 	if len(j.limit) > 0 && out != held {
 		return j.finishLimited(ctx, done, out, err)
 	}
-	if (out == succeeded || out == nothing) && err == nil && !j.allThere() {
+	if (out == succeeded || out == nothing) && err == nil && !j.allThere(nil) {
 		out = partial
 	}
 	prev := j.status

@@ -127,6 +127,11 @@ func (j *job) facts(ctx context.Context) (Facts, error) {
 	if err != nil {
 		return f, err
 	}
+	if len(given) == 0 {
+		if given, err = j.continued(ctx); err != nil {
+			return f, err
+		}
+	}
 	var forced []policy.Violation
 	forced, f.Violations = j.forced()
 	f.Approval, err = j.rules.Decide(j.plan, j.policyFacts(ctx), given, forced)

@@ -223,7 +223,7 @@ func (r *rollout) end(ctx context.Context) (outcome, error) {
 	if r.prog.Failed > 0 {
 		return partial, errors.New(r.scopesText())
 	}
-	if len(after.UnknownScopes()) > 0 || !r.allThere() {
+	if len(after.UnknownScopes()) > 0 || !r.allThere(r.only) {
 		return partial, nil
 	}
 	return succeeded, r.keep(ctx, "good")

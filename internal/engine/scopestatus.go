@@ -11,9 +11,14 @@ import (
 	"trueup.dev/trueup/internal/store"
 )
 
-// allThere tells that every scope is at the desired commit.
-func (j *job) allThere() bool {
-	for _, st := range j.states {
+// allThere tells that every scope, or every one of some, is at the desired
+// commit.
+func (j *job) allThere(only []plan.Scope) bool {
+	in := among(only)
+	for s, st := range j.states {
+		if only != nil && !in(s) {
+			continue
+		}
 		if st.Phase != store.ScopeSynced || st.Commit != j.desired.Commit {
 			return false
 		}
