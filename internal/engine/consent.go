@@ -19,6 +19,9 @@ import (
 // approve records an approval of a plan that is shown now. It counts for the
 // merge as long as inputs and plan are equal then.
 func (p *previewing) approve(ctx context.Context, c command) (string, error) {
+	if p.rec.State == store.PullMerged {
+		return p.approveHeld(ctx, c)
+	}
 	if p.Refused != "" || p.Planning {
 		return "", refusef("there is no plan to approve")
 	}
@@ -50,7 +53,39 @@ func (p *previewing) approve(ctx context.Context, c command) (string, error) {
 	return fmt.Sprintf("Approved plan %s of %s. The approval stands as long as the plan stays what it is.", render.Code(chosen.Hash[:12]), render.Code(chosen.ID)), nil
 }
 
-// chosen finds the plan that is meant: by hash or target, or the only one.
+// approveHeld approves the plan of a run that is held after the merge.
+func (p *previewing) approveHeld(ctx context.Context, c command) (string, error) {
+	var waiting []*pullTarget
+	for _, id := range p.ids() {
+		t, err := p.e.store.Target(ctx, id)
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		if len(t.Status.PlanHash) > 12 {
+			waiting = append(waiting, &pullTarget{ID: id, Environment: t.Environment, Hash: t.Status.PlanHash})
+		}
+	}
+	chosen, err := choose(waiting, c.arg)
+	if err != nil {
+		return "", err
+	}
+	by, err := p.e.ApproverOnForge(p.conf.Name, c.comment.Author, chosen.Environment, c.comment.URL)
+	if err == nil {
+		_, err = p.e.Approve(ctx, by, chosen.ID, chosen.Hash, p.f.Info().Noun+" "+pullKey(p.conf.Name, p.rec.Number))
+	}
+	if errors.Is(err, auth.ErrDenied) {
+		return "", refusef("%s", render.Code(err.Error()))
+	}
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("Approved plan %s of %s.", render.Code(chosen.Hash[:12]), render.Code(chosen.ID)), nil
+}
+
+// chosen finds the plan that is meant among those that are shown.
 func (p *previewing) chosen(arg string) (*pullTarget, error) {
 	var waiting []*pullTarget
 	for i := range p.Targets {
@@ -58,12 +93,17 @@ func (p *previewing) chosen(arg string) (*pullTarget, error) {
 			waiting = append(waiting, t)
 		}
 	}
-	if arg == "" {
+	return choose(waiting, arg)
+}
+
+// choose finds a plan by its hash, or by the target's id or name.
+func choose(waiting []*pullTarget, arg string) (*pullTarget, error) {
+	if arg == "" && len(waiting) > 0 {
 		return nil, refusef("say which plan: %s", planChoices(waiting))
 	}
 	const shortest = 8
 	for _, t := range waiting {
-		if t.ID == arg || p.target(arg) == t || len(arg) >= shortest && strings.HasPrefix(t.Hash, strings.ToLower(arg)) {
+		if _, name, _ := strings.Cut(t.ID, "/"); t.ID == arg || name == arg || len(arg) >= shortest && strings.HasPrefix(t.Hash, strings.ToLower(arg)) {
 			return t, nil
 		}
 	}

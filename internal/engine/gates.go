@@ -120,9 +120,7 @@ func (j *job) facts(ctx context.Context) (Facts, error) {
 			return f, err
 		}
 	}
-	if j.run.Origin == nil {
-		j.run.Origin = j.origin(ctx)
-	}
+	j.run.Origin = j.origin(ctx)
 	given, err := j.e.store.Approvals(ctx, j.target.ID, j.digest, j.hash)
 	if err != nil {
 		return f, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 
@@ -168,7 +169,7 @@ func (e *Engine) originForRuns(ctx context.Context, f store.Fence, land store.La
 			return err
 		}
 		for _, r := range runs {
-			if r.Commit != land.Commit || r.Origin != nil || r.State == store.RunActive {
+			if r.Commit != land.Commit || r.State == store.RunActive || reflect.DeepEqual(r.Origin, land.Origin) {
 				continue
 			}
 			r.Origin = land.Origin
@@ -184,17 +185,17 @@ func (e *Engine) originForRuns(ctx context.Context, f store.Fence, land store.La
 // as the forge told, or, while it does not, the pull request on which this
 // very plan was made.
 func (j *job) origin(ctx context.Context) *store.Origin {
-	if j.run.Origin != nil || j.target.Repository == "" || j.desired.Commit == "" {
+	if j.target.Repository == "" || j.desired.Commit == "" || j.desired.Source == "pull" {
 		return j.run.Origin
 	}
 	if conf := j.cfg.Repositories[j.target.Repository]; conf == nil || conf.Forge == nil {
-		return nil
+		return j.run.Origin
 	}
 	if land, err := j.e.store.Landing(ctx, j.target.Repository, j.desired.Commit); err == nil && land.Origin != nil {
 		return land.Origin
 	}
-	if j.hash == "" {
-		return nil
+	if j.run.Origin != nil || j.hash == "" {
+		return j.run.Origin
 	}
 	_, id, err := j.e.store.PlanByHash(ctx, j.target.ID, j.hash)
 	if err != nil {

@@ -231,7 +231,9 @@ func (p *previewing) ended(ctx context.Context, facts forge.PullRequest) error {
 // carryOutEnded refuses the commands that came too late.
 func (p *previewing) carryOutEnded(ctx context.Context) error {
 	for i := range p.comments {
-		if c := &p.comments[i]; c.allowed == nil && c.verb != "help" {
+		c := &p.comments[i]
+		late := c.verb != "help" && (c.verb != "approve" || p.rec.State != store.PullMerged)
+		if c.allowed == nil && late {
 			c.allowed = fmt.Errorf("the %s is %s", p.f.Info().Noun, p.Facts.State)
 		}
 	}

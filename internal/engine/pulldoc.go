@@ -154,7 +154,7 @@ func (p *pull) plansKey() string {
 func (p *pull) target(name string) *pullTarget {
 	for i := range p.Targets {
 		t := &p.Targets[i]
-		if t.ID == name || strings.TrimPrefix(t.ID, strings.SplitN(t.ID, "/", 2)[0]+"/") == name {
+		if _, short, _ := strings.Cut(t.ID, "/"); t.ID == name || short == name {
 			return t
 		}
 	}
