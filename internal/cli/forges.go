@@ -1,9 +1,10 @@
 package cli
 
-import "trueup.dev/trueup/internal/source/forge"
+import (
+	"trueup.dev/trueup/internal/source/forge"
+	"trueup.dev/trueup/internal/source/forge/all"
+)
 
 // forges are the kinds of forges, by the names that config.ForgeConnection
 // gives them: github, gitlab, bitbucket, bitbucketdc, gitea.
-func forges() forge.Registry {
-	return forge.Registry{}
-}
+func forges() forge.Registry { return all.Forges() }
