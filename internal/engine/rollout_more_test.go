@@ -276,7 +276,7 @@ func TestCancelledRolloutIsPromptAndTrue(t *testing.T) {
 func TestRolloutCutOffAnywhere(t *testing.T) {
 	t.Parallel()
 	for _, point := range []string{"batch", "pending", "write", "done", "recorded", "rollout-verify", "undrained", "undo"} {
-		for nth := 1; nth <= 3; nth += 2 {
+		for _, nth := range []int{2} {
 			t.Run(fmt.Sprint(point, nth), func(t *testing.T) {
 				t.Parallel()
 				cutOff(t, point, nth)
@@ -297,7 +297,7 @@ func cutOff(t *testing.T, point string, nth int) {
 		if !armed || p != point {
 			return nil
 		}
-		if seen++; seen == nth || point == "undo" && seen == 1 {
+		if seen++; seen == nth || point == "undo" {
 			armed = false
 			return errors.New("cut off here")
 		}
