@@ -234,6 +234,7 @@ type Store interface {
 	AgentContent
 	Pulls
 	Landings
+	Edits
 	Sayings
 	Admin
 }

@@ -25,11 +25,12 @@ var (
 type WorkKind string
 
 // The kinds of work: one target's reconciliation, one pull request's preview,
-// one repository's poll, one message out.
+// one repository's poll, what is written into one repository, one message out.
 const (
 	Reconcile WorkKind = "reconcile"
 	Preview   WorkKind = "preview"
 	Poll      WorkKind = "poll"
+	Propose   WorkKind = "propose"
 	Outbox    WorkKind = "outbox"
 )
 

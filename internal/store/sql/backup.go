@@ -37,6 +37,7 @@ var tables = []table{
 	{"plans", words("run target hash at key_id")},
 	{"plan_chunks", words("run part seq body")},
 	{"inventory", words("target scope address kind class weight realm hash last_applied source run mark fresh")},
+	{"edits", words("kind target repository at doc")},
 	{"claims", words("realm address prefix target")},
 	{"approvals", words("id target digest plan_hash at doc")},
 	{"outputs", words("target name doc")},

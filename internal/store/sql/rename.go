@@ -9,7 +9,7 @@ import (
 )
 
 // belongings are the tables whose rows move with a target's id.
-var belongings = []string{"inventory", "claims", "approvals", "outputs", "runs", "plans", "states", "state_blobs", "fingerprints", "scopes"}
+var belongings = []string{"inventory", "claims", "approvals", "outputs", "runs", "plans", "states", "state_blobs", "fingerprints", "scopes", "edits"}
 
 // Rename moves everything that belongs to a target to a new id, when the new
 // id owns nothing. It gives ErrConflict when it does, or while the target is
@@ -22,7 +22,7 @@ func (d *DB) Rename(ctx context.Context, from, to string) error {
 		if err := t.mayRename(from, to); err != nil {
 			return err
 		}
-		for _, table := range []string{"outputs", "fingerprints", "state_blobs", "states", "scopes"} {
+		for _, table := range []string{"outputs", "fingerprints", "state_blobs", "states", "scopes", "edits"} {
 			if _, err := t.exec("DELETE FROM "+table+" WHERE target = ?", to); err != nil {
 				return err
 			}
