@@ -2,12 +2,12 @@
 # Builds a program that tests start, from Go modules, into the cache directory,
 # when it is not there, and prints its path. The first time takes some minutes.
 #
-#   scripts/server.sh kubetest|tofu
+#   scripts/server.sh kubetest|tofu|vault
 set -euo pipefail
 name=${1-}
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 go=${GO:-go}
-flags=(-ldflags "-s -w")
+build=(build) flags=(-ldflags "-s -w")
 case "$name" in
   kubetest)
     module=$top/internal/servertest/kubetest/server package=.
@@ -21,7 +21,10 @@ case "$name" in
   tofu)
     module=$top/internal/servertest/tofu/program package=github.com/opentofu/opentofu/cmd/tofu
     flags=(-ldflags "-s -w -X github.com/opentofu/opentofu/version.dev=no") ;;
-  *) echo "usage: scripts/server.sh kubetest|tofu" >&2; exit 2 ;;
+  vault) # its module makes a ready core for tests only: a test binary that serves
+    module=$top/internal/servertest/vault/server package=.
+    build=(test -c) ;;
+  *) echo "usage: scripts/server.sh kubetest|tofu|vault" >&2; exit 2 ;;
 esac
 cd "$module"
 export GOWORK=off
@@ -32,7 +35,7 @@ exec 9>"$dir/lock"
 flock 9
 if [ ! -x "$dir/$name" ]; then
   echo "building $name into $dir (some minutes, once)" >&2
-  nice -n 10 "$go" build "${flags[@]}" -o "$dir/$name.new" "$package" >&2
+  nice -n 10 "$go" "${build[@]}" "${flags[@]}" -o "$dir/$name.new" "$package" >&2
   mv "$dir/$name.new" "$dir/$name"
 fi
 printf '%s\n' "$dir/$name"
