@@ -234,6 +234,9 @@ func (d *doctor) repositories(ctx context.Context) {
 		} else if d.cfg.Listen.HTTP == "" {
 			d.warn(check+" webhook", "set listen.http", "secrets are configured, but the server does not listen on TCP")
 		}
+		if r.Forge != nil {
+			d.forge(ctx, r)
+		}
 	}
 }
 

@@ -39,6 +39,8 @@ type Info struct {
 	HeadRef, MergeRef string
 	// CommentLimit is the most characters that a comment may have.
 	CommentLimit int
+	// HookEvents are those that PutHook asks for when none are given.
+	HookEvents []string
 	// Collapse tells that <details> works in comments.
 	Collapse bool
 }

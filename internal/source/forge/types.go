@@ -181,6 +181,8 @@ type Standing struct {
 	Account string // login
 	Kind    string // "personal access token", "GitHub App"
 	Expires time.Time
+	// DefaultBranch of the repository, "" where it was not asked for.
+	DefaultBranch string
 	// Missing are rights that trueup needs and the credentials lack, each with
 	// what it is for: "statuses: write, for trueup/plan". Unknown is what the
 	// forge does not tell.

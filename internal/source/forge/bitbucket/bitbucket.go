@@ -84,7 +84,7 @@ func Open(_ context.Context, o forge.Options) (forge.Forge, error) {
 	}
 	return &Forge{c: c, groups: groups, workspace: workspace, slug: slug, full: map[string]string{},
 		info: forge.Info{Kind: Kind, Name: "Bitbucket", Project: o.Project, WebURL: "https://bitbucket.org/" + o.Project,
-			Noun: "pull request", CommentLimit: 32_768}}, nil
+			Noun: "pull request", CommentLimit: 32_768, HookEvents: wanted}}, nil
 }
 
 // Info describes the forge.

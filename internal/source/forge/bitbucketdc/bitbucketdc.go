@@ -75,7 +75,7 @@ func Open(_ context.Context, o forge.Options) (forge.Forge, error) {
 		web += rest.Path("projects", key, "repos", slug)
 	}
 	return &Forge{c: c, key: key, slug: slug, info: forge.Info{Kind: Kind, Name: "Bitbucket Data Center", Project: o.Project, WebURL: web,
-		Noun: "pull request", HeadRef: "refs/pull-requests/%d/from", CommentLimit: 32_768}}, nil
+		Noun: "pull request", HeadRef: "refs/pull-requests/%d/from", CommentLimit: 32_768, HookEvents: wanted}}, nil
 }
 
 // Info describes the forge.

@@ -65,7 +65,7 @@ const commentLimit = 65536
 // Info describes the repository.
 func (f *Forge) Info() forge.Info {
 	return forge.Info{Kind: Kind, Name: "Gitea", Project: f.owner + "/" + f.name, WebURL: f.web, Noun: "pull request",
-		HeadRef: "refs/pull/%d/head", CommentLimit: commentLimit, Collapse: true}
+		HeadRef: "refs/pull/%d/head", CommentLimit: commentLimit, Collapse: true, HookEvents: Events}
 }
 
 // path is a path below the repository.

@@ -99,11 +99,13 @@ func (f *Forge) Examine(ctx context.Context) (forge.Standing, error) {
 	}
 	s := forge.Standing{Account: login, Kind: "access token", Unknown: []string{"Gitea does not tell the scopes of a token"}}
 	var repo struct {
+		Branch      string                           `json:"default_branch"`
 		Permissions struct{ Admin, Push, Pull bool } `json:"permissions"`
 	}
 	if err := f.get(ctx, f.path(), nil, &repo); err != nil {
 		return s, fmt.Errorf("repository %s/%s: %w", f.owner, f.name, err)
 	}
+	s.DefaultBranch = repo.Branch
 	if !repo.Permissions.Push {
 		s.Missing = append(s.Missing, fmt.Sprintf("write access of %s to %s/%s, for statuses", login, f.owner, f.name))
 	}

@@ -43,8 +43,9 @@ func TestAppGetsAndRenewsItsToken(t *testing.T) {
 	if list, err := g.List(t.Context(), 1); err != nil || !list[0].Own {
 		t.Errorf("%+v, %v", list, err)
 	}
+	f.one["GET /repos/acme/infra"] = m{"default_branch": "trunk"}
 	s, err := g.Examine(t.Context())
-	if err != nil || s.Account != "trueup-acme[bot]" || !slices.ContainsFunc(s.Missing, func(x string) bool { return strings.HasPrefix(x, "statuses: write") }) {
+	if err != nil || s.Account != "trueup-acme[bot]" || s.DefaultBranch != "trunk" || !slices.ContainsFunc(s.Missing, func(x string) bool { return strings.HasPrefix(x, "statuses: write") }) {
 		t.Errorf("%+v, %v", s, err)
 	}
 	f.installation = 0

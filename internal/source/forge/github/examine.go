@@ -41,7 +41,7 @@ func (f *Forge) Examine(ctx context.Context) (forge.Standing, error) {
 	if err != nil {
 		return s, fmt.Errorf("repository %s/%s: %w", f.owner, f.name, f.fail(err))
 	}
-	s.Expires = expiry(resp.Response)
+	s.Expires, s.DefaultBranch = expiry(resp.Response), repo.GetDefaultBranch()
 	if scopes, classic := resp.Header["X-Oauth-Scopes"]; classic {
 		s.Kind = "personal access token (classic)"
 		has := strings.FieldsFunc(strings.Join(scopes, ","), func(r rune) bool { return r == ',' || r == ' ' })
@@ -69,6 +69,11 @@ func (f *Forge) examineApp(ctx context.Context, login string) (forge.Standing, e
 	if in.SuspendedAt != nil {
 		return s, fmt.Errorf("the App's installation is suspended: %w", forge.ErrDenied)
 	}
+	repo, _, err := f.gh.Repositories.Get(ctx, f.owner, f.name)
+	if err != nil {
+		return s, fmt.Errorf("repository %s/%s: %w", f.owner, f.name, f.fail(err))
+	}
+	s.DefaultBranch = repo.GetDefaultBranch()
 	if in.Permissions == nil {
 		s.Unknown = append(s.Unknown, "GitHub does not tell the App's permissions")
 		return s, nil

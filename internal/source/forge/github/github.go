@@ -111,7 +111,7 @@ func addresses(base string) (api *url.URL, web string, err error) {
 // Info describes the repository.
 func (f *Forge) Info() forge.Info {
 	return forge.Info{Kind: Kind, Name: "GitHub", Project: f.owner + "/" + f.name, WebURL: f.web, Noun: "pull request",
-		HeadRef: "refs/pull/%d/head", MergeRef: "refs/pull/%d/merge", CommentLimit: 65536, Collapse: true}
+		HeadRef: "refs/pull/%d/head", MergeRef: "refs/pull/%d/merge", CommentLimit: 65536, Collapse: true, HookEvents: Events}
 }
 
 // fail brings the SDK's errors into the words of package forge.

@@ -68,7 +68,7 @@ func Open(_ context.Context, o forge.Options) (forge.Forge, error) {
 	web := strings.TrimSuffix(base.String(), "/api/v4") + "/" + o.Project
 	return &Forge{c: c, root: "/projects/" + url.PathEscape(o.Project), now: time.Now, projects: map[int]string{},
 		info: forge.Info{Kind: Kind, Name: "GitLab", Project: o.Project, WebURL: web, Noun: "merge request",
-			HeadRef: "refs/merge-requests/%d/head", MergeRef: "refs/merge-requests/%d/merge", CommentLimit: 1_000_000, Collapse: true}}, nil
+			HeadRef: "refs/merge-requests/%d/head", MergeRef: "refs/merge-requests/%d/merge", CommentLimit: 1_000_000, Collapse: true, HookEvents: wanted}}, nil
 }
 
 func checkProject(p string) error {
