@@ -24,10 +24,6 @@ func (j *job) closeAbandoned(ctx context.Context) error {
 		if err := j.e.store.PutRun(ctx, j.lease.Fence, r); err != nil {
 			return err
 		}
-		data := map[string]any{"state": r.State, "commit": r.Commit, "environment": r.Environment, "cause": r.Cause, "error": r.Error}
-		if err := j.e.event(ctx, "system:takeover", "run.finished", r.Target, r.ID, data); err != nil {
-			return err
-		}
 	}
 	return nil
 }

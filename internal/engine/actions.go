@@ -93,22 +93,11 @@ func (e *Engine) decideOn(ctx context.Context, by Approver, target, planHash, re
 		return store.Approval{}, fmt.Errorf("the plan %.12s: %w", t.Status.PlanHash, err)
 	}
 	a := store.Approval{ID: newRunID(e.clock()), Target: target, Digest: p.Digest, PlanHash: t.Status.PlanHash, Approved: yes,
-		Actor: by.Actor, Teams: by.Teams, Reason: reason, At: e.clock(), Via: cmp.Or(by.Via, store.ByAPI), URL: by.URL, Login: by.Login}
+		Actor: by.Actor, Teams: by.Teams, Reason: reason, At: e.clock(), Via: cmp.Or(by.Via, store.ByAPI), URL: by.URL, Login: by.Login, Run: t.Status.Run}
 	if err := e.mayDecide(ctx, t, p, a); err != nil {
 		return a, err
 	}
 	if err := e.store.AddApproval(ctx, a); err != nil {
-		return a, err
-	}
-	kind := "approval"
-	if !yes {
-		kind = "rejection"
-	}
-	data := map[string]any{"plan": a.PlanHash, "reason": reason, "via": a.Via, "environment": t.Environment}
-	if a.URL != "" {
-		data["url"] = a.URL
-	}
-	if err := e.event(ctx, by.Actor, kind, target, t.Status.Run, data); err != nil {
 		return a, err
 	}
 	// The mode of the plan is asked for again, so that a destroy stays one, and

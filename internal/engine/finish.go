@@ -92,11 +92,6 @@ func (j *job) endRun(ctx context.Context, out outcome, err error) {
 		j.e.log.Error("a run's end could not be recorded", "run", j.run.ID, "error", perr)
 		return
 	}
-	data := map[string]any{"state": j.run.State, "commit": j.run.Commit, "environment": j.run.Environment, "summary": j.run.Summary,
-		"cause": j.run.Cause, "error": j.run.Error, "gate": j.run.Gate, "restsOn": j.run.Approval}
-	if perr := j.e.event(ctx, j.run.Actor, "run.finished", j.run.Target, j.run.ID, data); perr != nil {
-		j.e.log.Error("an event could not be recorded", "run", j.run.ID, "error", perr)
-	}
 	j.e.observe(j.run)
 }
 

@@ -200,7 +200,7 @@ func (j *job) dropSession(err error) {
 // holdRun records a held plan, once per plan and gate, and meanwhile keeps the
 // last applied state in force.
 func (j *job) holdRun(ctx context.Context) error {
-	j.run.State, j.run.Gate, j.run.Error = store.RunHeld, string(j.decision.Gate), j.decision.Message
+	j.run.Gate, j.run.Error = string(j.decision.Gate), j.decision.Message
 	j.run.PlanHash, j.run.Digest, j.run.Summary = j.hash, j.digest, j.plan.Summary()
 	if j.status.PlanHash != j.hash || j.status.Gate != string(j.decision.Gate) || j.person() {
 		if err := j.record(ctx); err != nil {

@@ -183,6 +183,8 @@ type Approval struct {
 	URL    string `json:"url,omitempty"`
 	Login  string `json:"login,omitempty"`
 	Commit string `json:"commit,omitempty"`
+	// Run is the one that was held.
+	Run string `json:"run,omitempty"`
 }
 
 // Claim gives an address, or all addresses below a prefix, in a realm to one
@@ -202,6 +204,10 @@ type Event struct {
 	Target string          `json:"target,omitempty"`
 	Run    string          `json:"run,omitempty"`
 	Data   json.RawMessage `json:"data,omitempty"`
+	// Hash covers this event and the one before it; Sig signs it. The store
+	// gives both.
+	Hash string `json:"hash,omitempty"`
+	Sig  string `json:"sig,omitempty"`
 }
 
 // Hold is a suspension of one target, environment or repository, or a freeze

@@ -65,7 +65,8 @@ type RunFilter struct {
 
 // Runs keeps history.
 type Runs interface {
-	// PutRun writes or overwrites the run under its fence.
+	// PutRun writes or overwrites the run under its fence. With a run's end goes
+	// the event run.finished.
 	PutRun(ctx context.Context, f Fence, r Run) error
 	Run(ctx context.Context, id string) (Run, error)
 	Runs(ctx context.Context, f RunFilter) ([]Run, string, error)
@@ -121,6 +122,7 @@ type OwnedBy struct {
 
 // Approvals keeps decisions.
 type Approvals interface {
+	// AddApproval keeps a decision, with the event approval or rejection.
 	AddApproval(ctx context.Context, a Approval) error
 	// Approvals gives the decisions on exactly this plan, oldest first.
 	Approvals(ctx context.Context, target, digest, planHash string) ([]Approval, error)
@@ -222,6 +224,7 @@ type Store interface {
 	Approvals
 	Outputs
 	Events
+	Audit
 	Holds
 	Blobs
 	Fingerprints

@@ -30,7 +30,10 @@ func (d *DB) AddApproval(ctx context.Context, a store.Approval) error {
 		}
 		_, err = t.exec("INSERT INTO approvals (id, target, digest, plan_hash, at, doc) VALUES (?, ?, ?, ?, ?, ?)",
 			a.ID, a.Target, a.Digest, a.PlanHash, micros(now), doc)
-		return err
+		if err != nil {
+			return err
+		}
+		return t.recordApproval(a, doc)
 	})
 }
 

@@ -26,7 +26,7 @@ type table struct {
 
 // tables is all that a backup holds.
 var tables = []table{
-	{"counters", words("name value")},
+	{"counters", words("name value hash at")},
 	{"work", words("kind key slot class generation observed due_at attempts payload owner token lease_until reap_at run_class cancel_by")},
 	{"triggers", words("kind key generation at class cause actor commit_id")},
 	{"targets", words("id repository manifest name environment config state phase desired_source desired status claims_digest")},
@@ -41,7 +41,8 @@ var tables = []table{
 	{"claims", words("realm address prefix target")},
 	{"approvals", words("id target digest plan_hash at doc")},
 	{"outputs", words("target name doc")},
-	{"events", words("seq at actor kind target run data")},
+	{"events", words("seq at actor kind target run data hash sig")},
+	{"audit_anchor", words("id seq at hash sig")},
 	{"holds", words("kind key doc")},
 	{"blobs", words("id at gzip body")},
 	{"states", words("target commit_id kind at body")},

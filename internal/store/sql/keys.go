@@ -96,25 +96,29 @@ func (t *tx) resealOutputs() error {
 
 // Key gives a named secret key of 32 bytes, made on first use.
 func (d *DB) Key(ctx context.Context, name string) ([]byte, error) {
-	label := "secret key " + name
 	var key []byte
-	err := d.durable(ctx, func(t *tx) error {
-		made := make([]byte, keySize)
-		if _, err := rand.Read(made); err != nil {
-			return err
-		}
-		sealed, err := d.keys.sealText(label, made)
-		if err != nil {
-			return err
-		}
-		if _, err := t.exec("INSERT INTO secret_keys (name, sealed) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", name, sealed); err != nil {
-			return err
-		}
-		if err := t.get([]any{&sealed}, "SELECT sealed FROM secret_keys WHERE name = ?", name); err != nil {
-			return err
-		}
-		key, err = d.keys.openText(label, sealed)
+	err := d.durable(ctx, func(t *tx) (err error) {
+		key, err = t.key(name)
 		return err
 	})
 	return key, err
+}
+
+func (t *tx) key(name string) ([]byte, error) {
+	label := "secret key " + name
+	made := make([]byte, keySize)
+	if _, err := rand.Read(made); err != nil {
+		return nil, err
+	}
+	sealed, err := t.d.keys.sealText(label, made)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := t.exec("INSERT INTO secret_keys (name, sealed) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", name, sealed); err != nil {
+		return nil, err
+	}
+	if err := t.get([]any{&sealed}, "SELECT sealed FROM secret_keys WHERE name = ?", name); err != nil {
+		return nil, err
+	}
+	return t.d.keys.openText(label, sealed)
 }

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"trueup.dev/trueup/internal/audit"
 	"trueup.dev/trueup/internal/store"
 )
 
@@ -43,6 +45,8 @@ type DB struct {
 	bells *bells
 	keys  *keyring
 	close []func() error
+	// signer signs the record of what happened.
+	signer atomic.Pointer[audit.Signer]
 
 	claimMu   sync.Mutex
 	lastClaim map[store.WorkKind]int64
@@ -84,6 +88,9 @@ func (d *DB) start(ctx context.Context, o Options) error {
 	}
 	d.keys = keys
 	if err := d.checkKey(ctx); err != nil {
+		return err
+	}
+	if err := d.durable(ctx, func(t *tx) error { return t.loadSigner() }); err != nil {
 		return err
 	}
 	if d.dialect == &sqlite {

@@ -97,6 +97,9 @@ func (t *tx) afterRestore(at string) error {
 	if _, err := t.d.keys.openText("secret key "+checkName, sealed); err != nil {
 		return fmt.Errorf("the backup's encryption key is needed: %w", err)
 	}
+	if err := t.loadSigner(); err != nil {
+		return err
+	}
 	hold := store.Hold{Kind: "restore", Reason: "restored from the backup of " + at + ": look at the plans, then confirm", Actor: "system:restore"}
 	if err := t.putHold(hold); err != nil {
 		return err
@@ -164,9 +167,13 @@ func (l *loader) line(line json.RawMessage) (end bool, err error) {
 	if l.table == nil {
 		return false, fmt.Errorf("the backup has a table %q that this version does not know", what.Name)
 	}
-	if !slices.Equal(l.table.Columns, what.Columns) {
-		return false, fmt.Errorf("the backup's table %s has other columns than this version's", what.Name)
+	// A backup of an older version lacks what came later; that has defaults.
+	for _, c := range what.Columns {
+		if !slices.Contains(l.table.Columns, c) {
+			return false, fmt.Errorf("the backup's table %s has a column %q that this version does not know", what.Name, c)
+		}
 	}
+	l.table = &table{what.Name, what.Columns}
 	return false, nil
 }
 

@@ -28,7 +28,6 @@ func (d *DB) Retain(ctx context.Context, keepRuns int, keep time.Duration) error
 	}
 	return d.soon(ctx, func(t *tx) error {
 		statements := []string{
-			"DELETE FROM events WHERE at < {now} - ?",
 			"DELETE FROM pulls WHERE state <> 'open' AND at < {now} - ?",
 			"DELETE FROM landings WHERE at < {now} - ?",
 			"DELETE FROM sayings WHERE at < {now} - ?",
@@ -39,6 +38,9 @@ func (d *DB) Retain(ctx context.Context, keepRuns int, keep time.Duration) error
 			if _, err := t.exec(s, keep.Microseconds()); err != nil {
 				return err
 			}
+		}
+		if err := t.retainEvents(keep); err != nil {
+			return err
 		}
 		_, err := t.exec("DELETE FROM blobs WHERE at < {now} - ? AND NOT EXISTS (SELECT 1 FROM state_blobs s WHERE s.blob = blobs.id)", blobRest.Microseconds())
 		return err

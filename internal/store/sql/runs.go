@@ -35,7 +35,10 @@ func (d *DB) PutRun(ctx context.Context, f store.Fence, r store.Run) error {
 			ON CONFLICT (id) DO UPDATE SET target = excluded.target, environment = excluded.environment,
 			repository = excluded.repository, state = excluded.state, finished = excluded.finished, doc = excluded.doc`,
 			r.ID, r.Target, r.Environment, r.Repository, string(r.State), micros(r.Started), micros(r.Finished), doc)
-		return err
+		if err != nil || r.State == store.RunActive {
+			return err
+		}
+		return t.recordRun(r, doc)
 	})
 }
 

@@ -98,7 +98,11 @@ func retain(e *env) {
 	e.equal("log", len(lines), 0)
 	evs, err := e.Events(e.ctx, 0, 10)
 	e.ok(err)
-	e.equal("events", line(len(evs), evs[0].Kind), "1 new")
+	e.equal("events", line(len(evs), evs[0].Kind, evs[5].Kind, evs[6].Kind), "7 run.finished new audit.retained")
+	e.sound(0)
+	anchor, err := e.AuditAnchor(e.ctx)
+	e.ok(err)
+	e.equal("the chain begins behind what was dropped", anchor.Seq, evs[0].Seq-1)
 	e.equal("an answer that is owed stays", len(e.claim(options("y", 1))[0].Triggers), 1)
 }
 
