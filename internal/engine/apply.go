@@ -25,6 +25,13 @@ func (j *job) carryOut(ctx context.Context) (outcome, error) {
 	if err := j.claim(ctx); err != nil {
 		return gone, err
 	}
+	if j.several(j.plan) && !j.correction {
+		// A part of the scopes may end up at this commit: its inputs are needed to
+		// keep them there.
+		if err := j.keep(ctx, "applied"); err != nil {
+			return gone, err
+		}
+	}
 	if j.rolls() {
 		return j.rollOut(ctx)
 	}
@@ -42,7 +49,7 @@ func (j *job) carryOut(ctx context.Context) (outcome, error) {
 	if err != nil {
 		return gone, fmt.Errorf("verify: %w", err)
 	}
-	if trouble := incomplete(results); trouble != nil || len(after.UnknownScopes()) > 0 {
+	if trouble := incomplete(results); trouble != nil {
 		return partial, errors.Join(trouble, j.settle(ctx, after, nil))
 	}
 	if err := j.phase(ctx, "health"); err != nil {
@@ -53,6 +60,9 @@ func (j *job) carryOut(ctx context.Context) (outcome, error) {
 	}
 	if err := j.settle(ctx, after, nil); err != nil {
 		return gone, err
+	}
+	if len(after.UnknownScopes()) > 0 {
+		return partial, nil
 	}
 	return succeeded, j.keep(ctx, "good")
 }

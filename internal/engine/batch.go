@@ -151,7 +151,9 @@ func (r *rollout) apply(ctx context.Context, scopes []plan.Scope) ([]plan.Result
 	ctx, cancel := context.WithTimeout(ctx, r.limits().ApplyTimeout)
 	defer cancel()
 	before := len(r.jr.all())
-	err := r.session.Apply(ctx, r.input, sub, r.jr)
+	in := r.input
+	in.Only = scopes
+	err := r.session.Apply(ctx, in, sub, r.jr)
 	if err != nil {
 		r.log.Logf("apply: %v", err)
 	}

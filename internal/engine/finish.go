@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"trueup.dev/trueup/internal/driver"
@@ -207,6 +209,9 @@ func (j *job) writeStatus(ctx context.Context, out outcome, prev, now store.Stat
 	}
 	if j.mode == plan.Destroy && now.Phase == store.Synced && now.Owned == 0 {
 		if err := j.e.store.SetState(ctx, j.target.ID, store.Retired); err != nil {
+			return err
+		}
+		if err := j.putScopes(ctx, nil, slices.Collect(maps.Keys(j.states))); err != nil {
 			return err
 		}
 	}

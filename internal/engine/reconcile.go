@@ -109,12 +109,42 @@ func (j *job) alreadyThere(ctx context.Context) (outcome, error) {
 		return gone, err
 	}
 	// A state that never was healthy does not become so by being read again.
+	if j.rolls() {
+		return j.recheck(ctx)
+	}
 	if j.status.Good != j.desired.Commit {
 		if err := j.health(ctx); err != nil {
 			return unhealthy, errors.Join(err, j.settle(ctx, j.plan, nil))
 		}
 	}
 	return nothing, j.settle(ctx, j.plan, nil)
+}
+
+// recheck asks for the health of the hosts that were not found healthy at this
+// state yet, where nothing is left to write.
+func (j *job) recheck(ctx context.Context) (outcome, error) {
+	var ask []plan.Scope
+	key := j.stateKey()
+	for _, sp := range j.plan.Scopes {
+		if st := j.states[sp.Scope]; st.Commit != j.desired.Commit && (st.Bad == "" || st.Bad != key) {
+			ask = append(ask, sp.Scope)
+		}
+	}
+	if j.status.Good != j.desired.Commit {
+		for s, why := range j.unhealthy(ctx, ask) {
+			j.trouble(s, why)
+		}
+	}
+	if err := context.Cause(ctx); err != nil {
+		return gone, err
+	}
+	if err := j.settle(ctx, j.plan, nil); err != nil {
+		return gone, err
+	}
+	if len(j.troubles) > 0 {
+		return partial, errors.New(j.scopesText())
+	}
+	return nothing, nil
 }
 
 // makePlan plans, names, masks and hashes.

@@ -98,9 +98,6 @@ func (j *job) rollOut(ctx context.Context) (outcome, error) {
 		}
 		return partial, fmt.Errorf("nothing is changed until every host can be reached (rollout.unreachable: hold): %w", unreachable(unknown))
 	}
-	if err := j.keep(ctx, "applied"); err != nil {
-		return gone, err
-	}
 	if err := r.adopt(ctx); err != nil {
 		return gone, err
 	}
@@ -248,5 +245,5 @@ func (j *job) readBack(ctx context.Context, only []plan.Scope) (*plan.Plan, erro
 	if only != nil {
 		after = part(after, among(only))
 	}
-	return after, nil
+	return j.withoutGone(after), nil
 }
