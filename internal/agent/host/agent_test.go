@@ -169,6 +169,7 @@ func TestOnlyItsOwnContent(t *testing.T) {
 // when the server is back.
 func TestDriftIsCorrectedAlone(t *testing.T) {
 	r := newRig(t, "a")
+	r.alone = wire.Alone{Correct: true, Every: 10 * time.Millisecond}
 	a := r.box("a")
 	a.start()
 	r.must(r.putTarget())
@@ -215,7 +216,7 @@ func TestAloneItKeepsToThePolicy(t *testing.T) {
 	r.set(func() { r.down = true })
 	r.server.CloseClientConnections()
 	a.write("one", "by hand")
-	time.Sleep(800 * time.Millisecond) // more than Away: nothing may happen, so there is nothing to wait for
+	time.Sleep(2 * time.Second) // more than Away: nothing may happen, so there is nothing to wait for
 	if a.file("one") != "by hand" || len(glob(t, a.state, "drift/*.json")) > 0 {
 		t.Error("drift was corrected although the policy says no")
 	}
@@ -362,40 +363,5 @@ func TestAgentDiesInTheMiddle(t *testing.T) {
 	r.must(err)
 	if a.file("f2") != "2" {
 		t.Error("it does not converge")
-	}
-}
-
-func TestCancelPassesThrough(t *testing.T) {
-	r := newRig(t, "a")
-	a := r.box("a")
-	reached := make(chan struct{})
-	a.driver.Before = func(ctx context.Context, name string) error {
-		close(reached)
-		<-ctx.Done()
-		return ctx.Err()
-	}
-	a.start()
-	want := map[string]string{"a/f1": "1"}
-	p := r.plan(want)
-	j := drivertest.NewJournal(r.inv, p)
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- r.session().Apply(ctx, r.input(want), p, j) }()
-	<-reached
-	start := time.Now()
-	cancel()
-	select {
-	case err := <-ended:
-		if !errors.Is(err, context.Canceled) {
-			t.Errorf("apply gives %v", err)
-		}
-	case <-time.After(time.Minute):
-		t.Fatal("cancelling does not end the apply")
-	}
-	if took := time.Since(start); took > 15*time.Second {
-		t.Errorf("it took %s", took)
-	}
-	if len(j.Results()) != 1 {
-		t.Errorf("results of a cancelled apply: %+v", j.Results())
 	}
 }

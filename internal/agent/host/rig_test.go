@@ -45,7 +45,7 @@ type rig struct {
 
 func newRig(t *testing.T, hosts ...string) *rig {
 	t.Helper()
-	r := &rig{T: t, inv: driver.Inventory{}, hosts: hosts, alone: wire.Alone{Correct: true, Every: 10 * time.Millisecond}}
+	r := &rig{T: t, inv: driver.Inventory{}, hosts: hosts, alone: wire.Alone{Why: "not in this test"}}
 	st, err := sql.Open(t.Context(), sql.Options{Dir: t.TempDir()})
 	r.must(err)
 	r.store = st
@@ -143,7 +143,7 @@ func (b *box) start() {
 	b.r.Helper()
 	reg, err := driver.NewRegistry(b.driver)
 	b.r.must(err)
-	a, err := host.New(host.Options{Dir: b.state, Drivers: reg, Version: "test", Log: logTo(b.r.T, b.name), Away: 300 * time.Millisecond, Look: 20 * time.Millisecond, Wait: 300 * time.Millisecond})
+	a, err := host.New(host.Options{Dir: b.state, Drivers: reg, Version: "test", Log: logTo(b.r.T, b.name), Away: 1500 * time.Millisecond, Look: 20 * time.Millisecond, Wait: 100 * time.Millisecond})
 	b.r.must(err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
