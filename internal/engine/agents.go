@@ -6,9 +6,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"trueup.dev/trueup/internal/agent/wire"
+	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/plan"
 	"trueup.dev/trueup/internal/store"
 )
@@ -143,4 +146,31 @@ func (j *job) recordCorrection(ctx context.Context, c *store.AgentCorrection, re
 	}
 	return j.e.event(ctx, run.Actor, "run.finished", run.Target, run.ID, map[string]any{"state": run.State, "cause": "drift", "changes": len(results),
 		"alone": true, "host": c.Host})
+}
+
+// Hosts gives the hosts of all environments that call in, each name once.
+func (e *Engine) Hosts(ctx context.Context) ([]driver.Host, error) {
+	cfg := e.cfg.Load()
+	var out []driver.Host
+	for _, name := range slices.Sorted(maps.Keys(cfg.Environments)) {
+		env := cfg.Environments[name]
+		d, err := e.drivers.Get(env.Driver)
+		if err != nil {
+			continue
+		}
+		lister, ok := d.(driver.HostLister)
+		if !ok {
+			continue
+		}
+		hosts, err := lister.Hosts(ctx, e.environment(env))
+		if err != nil {
+			return nil, fmt.Errorf("environment %s: %w", name, err)
+		}
+		for _, h := range hosts {
+			if h.Agent && !slices.ContainsFunc(out, func(o driver.Host) bool { return o.Name == h.Name }) {
+				out = append(out, h)
+			}
+		}
+	}
+	return out, nil
 }
