@@ -245,5 +245,5 @@ func (j *job) readBack(ctx context.Context, only []plan.Scope) (*plan.Plan, erro
 	if only != nil {
 		after = part(after, among(only))
 	}
-	return j.withoutGone(after), nil
+	return after, nil
 }

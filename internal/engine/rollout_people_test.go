@@ -224,28 +224,6 @@ func TestApprovalCoversTheRest(t *testing.T) {
 	w.synced("infra/web", c1)
 }
 
-// A host that leaves the operator's inventory is left alone, and does not keep
-// the target from being synced.
-func TestHostThatLeavesTheInventory(t *testing.T) {
-	t.Parallel()
-	w := newFleet(t, 3, "")
-	w.push(w.manifest("batch: 1"))
-	c1 := w.push(map[string]string{"web/app": "v1\n"})
-	w.start()
-	w.synced("infra/web", c1)
-	w.stop()
-	w.config = strings.Replace(w.config, "h01, h02, h03]", "h01, h02]", 1)
-	w.start()
-	c2 := w.push(map[string]string{"web/app": "v2\n"})
-	w.synced("infra/web", c2)
-	if got := w.apps(); got != "v2 v2 v1" {
-		t.Fatal(got)
-	}
-	if s := w.scope("h03"); s.Phase != "" {
-		t.Errorf("%+v", s)
-	}
-}
-
 // Without a rollout a host that is down does not keep the others from being
 // checked.
 func TestHealthIsCheckedBesideAHostThatIsDown(t *testing.T) {

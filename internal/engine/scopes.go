@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -136,7 +135,6 @@ func (j *job) narrow(p *plan.Plan) (*plan.Plan, error) {
 	if j.only != nil {
 		p = part(p, among(j.only))
 	}
-	p = j.withoutGone(p)
 	if j.undo || j.person() || j.mode == plan.Destroy {
 		return p, nil
 	}
@@ -151,33 +149,6 @@ func (j *job) narrow(p *plan.Plan) (*plan.Plan, error) {
 		return &out, nil
 	}
 	return p, nil
-}
-
-// withoutGone leaves out scopes that could not be read because they are no
-// longer in the operator's inventory: there is nothing to wait for. What is
-// owned there stays owned, should they come back.
-func (j *job) withoutGone(p *plan.Plan) *plan.Plan {
-	if len(j.infos) == 0 || j.mode == plan.Destroy {
-		return p
-	}
-	known := map[plan.Scope]bool{}
-	for _, info := range j.infos {
-		known[info.Scope] = true
-	}
-	gone := map[plan.Scope]bool{}
-	for _, u := range p.UnknownScopes() {
-		if !known[u.Scope] {
-			gone[u.Scope] = true
-		}
-	}
-	if len(gone) == 0 {
-		return p
-	}
-	out := part(p, func(s plan.Scope) bool { return !gone[s] })
-	names := scopeNames(slices.Sorted(maps.Keys(gone)))
-	out.Warnings = append(slices.Clone(p.Warnings), plan.Diagnostic{Severity: plan.Warning,
-		Message: names + ": no longer in the inventory; what is owned there is left alone"})
-	return out
 }
 
 // stateKey stands for the desired state with all that decides whether it is
