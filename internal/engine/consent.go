@@ -127,7 +127,7 @@ func planChoices(waiting []*pullTarget) string {
 
 func (p *previewing) approval(who identity.Person, given store.Assent) store.Approval {
 	return store.Approval{ID: newRunID(p.e.clock()), Approved: true, Actor: who.Actor, Teams: who.Teams(), Reason: p.f.Info().Noun + " " + pullKey(p.conf.Name, p.rec.Number),
-		At: p.e.clock(), Via: given.Via, URL: given.URL, Login: given.Login, Commit: given.Commit}
+		At: p.e.clock(), Via: given.Via, URL: given.URL, Login: given.Login, Commit: given.Commit, Pull: p.rec.Number}
 }
 
 // counts says why an approval would not count, nil if it would.
@@ -182,14 +182,6 @@ func (p *previewing) record(ctx context.Context, t *pullTarget, a store.Approval
 		return h.Actor == a.Actor && h.URL == a.URL && h.Approved == a.Approved && h.Via == a.Via
 	}) {
 		if err := p.e.store.AddApproval(ctx, a); err != nil {
-			return err
-		}
-		kind := "approval"
-		if !a.Approved {
-			kind = "rejection"
-		}
-		data := map[string]any{"plan": a.PlanHash, "via": a.Via, "url": a.URL, "login": a.Login, "pull": pullKey(p.conf.Name, p.rec.Number)}
-		if err := p.e.event(ctx, a.Actor, kind, t.ID, t.Run, data); err != nil {
 			return err
 		}
 	}

@@ -132,7 +132,7 @@ func (j *job) facts(ctx context.Context) (Facts, error) {
 	}
 	var forced []policy.Violation
 	forced, f.Violations = j.forced()
-	f.Approval, err = j.rules.Decide(j.plan, j.policyFacts(ctx), given, forced)
+	f.Approval, err = j.rules.Decide(j.plan, j.policyFacts(ctx), j.standing(ctx, given), forced)
 	if err != nil {
 		return f, err
 	}

@@ -234,6 +234,35 @@ func (e *Engine) counts(ctx context.Context, t store.Target, p *plan.Plan, a sto
 	return j.rules.Counts(j.plan, j.policyFacts(ctx), given, forced, a)
 }
 
+// standing leaves out the approving reviews that no longer stand on the forge:
+// dismissed, withdrawn, or about another commit. What can't be asked does not
+// stand. Where no rule counts reviews, nothing is asked.
+func (j *job) standing(ctx context.Context, given []store.Approval) []store.Approval {
+	if !j.rules.CountsReviews() {
+		return given
+	}
+	pulls := map[int][]forge.Review{}
+	return slices.DeleteFunc(slices.Clone(given), func(a store.Approval) bool {
+		if a.Via != store.ByReview || !a.Approved {
+			return false
+		}
+		reviews, asked := pulls[a.Pull]
+		if !asked {
+			f, err := j.e.Forge(ctx, j.res.Repository)
+			if err == nil {
+				reviews, err = f.Reviews(ctx, a.Pull)
+			}
+			if err != nil {
+				j.log.Logf("the reviews of pull request %d can't be read and do not count now: %v", a.Pull, err)
+			}
+			pulls[a.Pull] = reviews
+		}
+		return !slices.ContainsFunc(reviews, func(r forge.Review) bool {
+			return r.User == a.Login && r.State == "approved" && !r.Stale && r.Commit == a.Commit
+		})
+	})
+}
+
 // ApproverOnForge gives who decides in a comment on the forge. A user of the
 // configuration needs the role there; whether anybody else counts is up to the
 // rules.

@@ -145,3 +145,33 @@ func TestStrangersMayNotReject(t *testing.T) {
 		t.Errorf("an owner: %v", err)
 	}
 }
+
+// A review counts for the plan that it was given to, as long as it stands.
+func TestDismissedReviewCountsNoLonger(t *testing.T) {
+	w := newPullWorld(t, "", `approve: [{when: "plan.actions == ['create']", by: auto}, {by: ["team:sre"], reviews: true}]`)
+	c1 := w.push(many(3))
+	w.start()
+	w.synced("infra/site", c1)
+	head := w.propose(5, "dev", map[string]string{"web/f001": "changed\n"})
+	w.event(forge.PullChanged, 5)
+	w.planned(5, head, forge.StatusSuccess)
+	review := func(state string) {
+		w.forge.Review(5, "alice", state)
+		w.event(forge.PullChanged, 5)
+	}
+	review("approved")
+	w.eventually("the review counts", func() bool { return strings.Contains(w.forge.Own(5)[0].Body, "approved by `user:alice`") })
+	review("dismissed")
+	commit := w.merge(5, "dev", false)
+	w.event(forge.Pushed, 0)
+	w.held("infra/site", engine.GateApproval)
+	if w.file("f001") == "changed\n" {
+		t.Fatal("applied on a review that was withdrawn")
+	}
+	// Given again, it is a new one: the plan that it saw is the same.
+	if _, err := w.e.Approve(context.Background(), engine.Approver{Actor: "user:alice", Teams: []string{"sre"}}, "infra/site",
+		w.target("infra/site").Status.PlanHash, ""); err != nil {
+		t.Fatal(err)
+	}
+	w.synced("infra/site", commit)
+}

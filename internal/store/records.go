@@ -167,6 +167,8 @@ const (
 )
 
 // Approval binds a decision to a target, an inputs digest and a plan hash.
+//
+//house:exception one record that is stored and shown as it is
 type Approval struct {
 	ID       string    `json:"id"`
 	Target   string    `json:"target"`
@@ -183,8 +185,10 @@ type Approval struct {
 	URL    string `json:"url,omitempty"`
 	Login  string `json:"login,omitempty"`
 	Commit string `json:"commit,omitempty"`
-	// Run is the one that was held.
-	Run string `json:"run,omitempty"`
+	// Run is the one that was held; Pull is the number of the pull request that
+	// a review or a comment was given on.
+	Run  string `json:"run,omitempty"`
+	Pull int    `json:"pull,omitempty"`
 }
 
 // Claim gives an address, or all addresses below a prefix, in a realm to one
