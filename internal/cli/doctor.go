@@ -47,11 +47,12 @@ func (a *app) doctorCommand() *cobra.Command {
 }
 
 type doctor struct {
-	app  *app
-	cmd  *cobra.Command
-	p    *progress
-	list []finding
-	cfg  *config.Server
+	app     *app
+	cmd     *cobra.Command
+	p       *progress
+	list    []finding
+	cfg     *config.Server
+	secrets secret.Resolvers
 }
 
 func (d *doctor) ok(check, format string, args ...any) {
@@ -80,7 +81,7 @@ func (d *doctor) all(ctx context.Context) {
 	if cfg == nil || diags.Err() != nil {
 		return
 	}
-	d.cfg = cfg
+	d.cfg, d.secrets = cfg, resolvers(cfg)
 	d.ok("configuration", "%s: %d repositories, %d environments", path, len(cfg.Repositories), len(cfg.Environments))
 	d.permissions(path)
 	d.store(ctx)
@@ -199,7 +200,7 @@ func (d *doctor) skew(what string, t time.Time) {
 
 // secretRef checks that a secret can be had, and never shows it.
 func (d *doctor) secretRef(ctx context.Context, check string, ref secret.Ref) {
-	v, err := resolvers(d.cfg.Dir).Resolve(ctx, ref)
+	v, err := d.secrets.Resolve(ctx, ref)
 	switch {
 	case err != nil:
 		d.fail(check, "set it where the reference points, for the account that trueup runs as", "%v", err)
@@ -225,7 +226,7 @@ func (d *doctor) repositories(ctx context.Context) {
 		}
 		for _, ref := range r.WebhookSecrets {
 			d.secretRef(ctx, check+" webhook", ref)
-			if v, err := resolvers(d.cfg.Dir).Resolve(ctx, ref); err == nil && !v.Empty() && len(v.Reveal()) < minWebhookSecret {
+			if v, err := d.secrets.Resolve(ctx, ref); err == nil && !v.Empty() && len(v.Reveal()) < minWebhookSecret {
 				d.warn(check+" webhook", "use 16 or more random characters", "%s is short", ref)
 			}
 		}

@@ -28,7 +28,7 @@ func (d *doctor) forge(ctx context.Context, r *config.Repository) {
 	check := "repository " + r.Name + " forge"
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	f, err := engine.OpenForge(ctx, forges(), resolvers(d.cfg.Dir), d.cfg.Dir, r, quiet())
+	f, err := engine.OpenForge(ctx, forges(), d.secrets, d.cfg.Dir, r, quiet())
 	if err != nil {
 		d.fail(check, "correct `forge:` of the repository", "%v", err)
 		return

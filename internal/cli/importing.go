@@ -78,7 +78,7 @@ func openEnvironment(ctx context.Context, cfg *config.Server, name string) (driv
 	if err != nil {
 		return nil, nil, err
 	}
-	rs := resolvers(cfg.Dir)
+	rs := resolvers(cfg)
 	s, err := d.Open(ctx, driver.Environment{Name: name, Connect: env.Connect, Dir: cfg.Dir, Log: quiet(),
 		Secret: rs.Resolve}, driver.Read)
 	return s, d, err

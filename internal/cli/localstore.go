@@ -27,7 +27,7 @@ func databaseURL(ctx context.Context, cfg *config.Server) (string, error) {
 	if db == "" || strings.HasPrefix(db, "postgres://") || strings.HasPrefix(db, "postgresql://") {
 		return db, nil
 	}
-	v, err := resolvers(cfg.Dir).Resolve(ctx, secret.Ref(db))
+	v, err := resolvers(cfg).Resolve(ctx, secret.Ref(db))
 	if err != nil {
 		return "", fmt.Errorf("database: %w", err)
 	}
@@ -113,7 +113,7 @@ func (s *session) start(ctx context.Context, shared bool, dir string) error {
 		}
 	}
 	e, err := engine.New(ctx, engine.Options{Store: s.store, Drivers: registry(), Config: s.cfg, DataDir: dir,
-		Resolvers: resolvers(s.cfg.Dir), Log: quiet()})
+		Resolvers: resolvers(s.cfg), Log: quiet()})
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,6 @@ import (
 	"trueup.dev/trueup/internal/drivers/all"
 	"trueup.dev/trueup/internal/plan"
 	"trueup.dev/trueup/internal/render"
-	"trueup.dev/trueup/internal/secret"
 )
 
 // Where things are when nobody says otherwise.
@@ -28,11 +27,6 @@ const (
 
 // registry gives all drivers.
 func registry() driver.Registry { return all.Registry() }
-
-// resolvers gives the secret resolvers for a configuration.
-func resolvers(dir string) secret.Resolvers {
-	return secret.Resolvers{"env": secret.Env{}, "file": secret.File{Dir: dir}}
-}
 
 // configPath finds the operator's configuration; "" when there is none.
 func (a *app) configPath() string {

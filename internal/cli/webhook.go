@@ -52,7 +52,7 @@ func (a *app) hook(cmd *cobra.Command, repository, at string) (*hookAt, error) {
 	if r.Forge == nil {
 		return nil, fmt.Errorf("repository %s: add forge: with the kind of forge and its credentials; without one trueup can't manage webhooks, but a hook of your own may call the endpoint", repository)
 	}
-	f, err := engine.OpenForge(cmd.Context(), forges(), resolvers(cfg.Dir), cfg.Dir, r, quiet())
+	f, err := engine.OpenForge(cmd.Context(), forges(), resolvers(cfg), cfg.Dir, r, quiet())
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func (h *hookAt) secret(ctx context.Context) (string, error) {
 	if len(h.conf.WebhookSecrets) == 0 {
 		return "", fmt.Errorf("repository %s: set webhookSecrets first; without a secret there is no endpoint", h.conf.Name)
 	}
-	v, err := resolvers(h.cfg.Dir).Resolve(ctx, h.conf.WebhookSecrets[0])
+	v, err := resolvers(h.cfg).Resolve(ctx, h.conf.WebhookSecrets[0])
 	if err != nil {
 		return "", fmt.Errorf("repository %s: webhookSecrets[0]: %w", h.conf.Name, err)
 	}

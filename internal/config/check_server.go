@@ -46,6 +46,7 @@ func (p *serverParser) check() {
 		p.user("users."+name, p.s.Users[name])
 	}
 	p.logins()
+	p.secretStores()
 	for i, n := range p.s.Notify {
 		p.globs(fmt.Sprintf("notify[%d].environments", i), n.Environments)
 		p.globs(fmt.Sprintf("notify[%d].targets", i), n.Targets)

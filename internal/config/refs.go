@@ -16,13 +16,20 @@ var refType = reflect.TypeFor[secret.Ref]()
 // refs checks every secret reference of the configuration, also those that a
 // driver's type read from text by itself, against the schemes there are.
 func (p *serverParser) refs() {
-	schemes := append([]string{"env", "file"}, sorted(p.s.Secrets)...)
+	schemes := p.s.Secrets.schemes()
+	slices.Sort(schemes)
 	check := func(field string, ref secret.Ref) {
 		if !slices.Contains(schemes, ref.Scheme()) {
 			p.fail(field, "known schemes: "+strings.Join(schemes, ", ")+"; others are set up under secrets",
 				"expected a reference to a secret, found something else (not shown: it may be a secret)")
 		}
 	}
+	// What opens a store of secrets must not lie in one.
+	walkRefs(reflect.ValueOf(p.s.Secrets), "secrets", func(field string, ref secret.Ref) {
+		if ref.Scheme() != "env" && ref.Scheme() != "file" {
+			p.fail(field, "write env:NAME or file:PATH", "what opens a store of secrets comes from env or file")
+		}
+	}, 0)
 	for _, name := range sorted(p.s.Repositories) {
 		walkRefs(reflect.ValueOf(p.s.Repositories[name]), "repositories."+name, check, 0)
 	}

@@ -25,7 +25,7 @@ type Server struct {
 	Database     string                  `yaml:"database"`
 	Listen       Listen                  `yaml:"listen"`       // where the server answers
 	Limits       Limits                  `yaml:"limits"`       // what it does at once, and how long it keeps things
-	Secrets      map[string]any          `yaml:"secrets"`      // settings of secret resolvers by scheme; env and file need none
+	Secrets      Secrets                 `yaml:"secrets"`      // stores of secrets that references may name; env and file need none
 	Notify       []Notify                `yaml:"notify"`       // routes of notifications
 	Commands     map[string]*Command     `yaml:"commands"`     // programs that health checks and hooks may call by name
 	Repositories map[string]*Repository  `yaml:"repositories"` // what is watched, by name

@@ -45,6 +45,9 @@ type Options struct {
 	Lease time.Duration
 	// Parse reads configurations from a control repository; nil turns that off.
 	Parse ParseConfig
+	// Configured is told of a configuration before it is put in force, and may
+	// refuse it; nil does nothing.
+	Configured func(*config.Server) error
 	// Fail is called at named points of a run, for tests that kill or fail
 	// there; nil does nothing.
 	Fail func(point string) error
@@ -78,6 +81,7 @@ type parts struct {
 	dataDir    string
 	fail       func(string) error
 	parse      ParseConfig
+	configured func(*config.Server) error
 	agents     driver.Agents
 }
 
@@ -104,12 +108,15 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 	if o.Lease == 0 {
 		o.Lease = 30 * time.Second
 	}
+	if o.Configured == nil {
+		o.Configured = func(*config.Server) error { return nil }
+	}
 	if o.Fail == nil {
 		o.Fail = func(string) error { return nil }
 	}
 	e := &Engine{store: o.Store, leaseTime: o.Lease, running: newRunningSet(), metrics: newMetrics(),
 		parts: parts{drivers: o.Drivers, resolvers: o.Resolvers, forgeKinds: o.Forges, log: o.Log, clock: o.Clock, owner: o.Owner,
-			dataDir: o.DataDir, fail: o.Fail, parse: o.Parse, agents: o.Agents}}
+			dataDir: o.DataDir, fail: o.Fail, parse: o.Parse, configured: o.Configured, agents: o.Agents}}
 	e.repos = newRepoPool(e)
 	e.forges = newForgePool(e)
 	e.people = identity.New(func() *config.Server { return e.cfg.Load().Server }, e, e.clock)
@@ -137,6 +144,9 @@ func (e *Engine) setConfig(ctx context.Context, c *config.Server, by store.Actor
 		rules[name] = r
 	}
 	if err := e.refuseDropped(ctx, c); err != nil {
+		return err
+	}
+	if err := e.configured(c); err != nil {
 		return err
 	}
 	version, err := e.store.PutConfig(ctx, c.Digest, c.Body, by)

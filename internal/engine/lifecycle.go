@@ -134,6 +134,6 @@ func (e *Engine) Session(ctx context.Context, environment string) (driver.Sessio
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := d.Open(ctx, e.environment(env), driver.Read)
+	s, err := d.Open(ctx, e.environment(env, nil), driver.Read)
 	return s, env, err
 }

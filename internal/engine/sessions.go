@@ -3,7 +3,9 @@ package engine
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
+	"time"
 
 	"trueup.dev/trueup/internal/config"
 	"trueup.dev/trueup/internal/driver"
@@ -32,7 +34,28 @@ type pooled struct {
 	err   error
 	users int
 	gone  bool
+	secrets
 }
+
+// secrets are the credentials that a session was opened with, by a keyed hash,
+// so that a rotated one is noticed.
+type secrets struct {
+	mu      sync.Mutex
+	hashes  map[secret.Ref]string
+	checked time.Time
+}
+
+func (s *secrets) add(ref secret.Ref, hash string, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.hashes == nil {
+		s.hashes, s.checked = map[secret.Ref]string{}, now
+	}
+	s.hashes[ref] = hash
+}
+
+// rotationCheck is how often it is looked whether credentials have changed.
+const rotationCheck = time.Minute
 
 func newSessionPool(e *Engine) *sessionPool {
 	return &sessionPool{e: e, m: map[sessionKey]*pooled{}}
@@ -42,15 +65,13 @@ func newSessionPool(e *Engine) *sessionPool {
 // once when err is nil.
 func (p *sessionPool) get(ctx context.Context, d driver.Driver, env *config.Environment, purpose driver.Purpose) (s driver.Session, release func(), err error) {
 	k := sessionKey{env.Name, env.ConnectDigest, purpose}
-	p.mu.Lock()
-	ps := p.m[k]
-	if ps == nil {
-		ps = &pooled{}
-		p.m[k] = ps
+	ps := p.use(k)
+	if p.rotated(ctx, ps) {
+		p.drop(func(_ sessionKey, x *pooled) bool { return x == ps })
+		p.give(ps)
+		ps = p.use(k)
 	}
-	ps.users++
-	p.mu.Unlock()
-	ps.once.Do(func() { ps.s, ps.err = d.Open(ctx, p.e.environment(env), purpose) })
+	ps.once.Do(func() { ps.s, ps.err = d.Open(ctx, p.e.environment(env, &ps.secrets), purpose) })
 	if ps.err != nil {
 		p.give(ps)
 		p.drop(func(sk sessionKey, x *pooled) bool { return x == ps })
@@ -58,6 +79,45 @@ func (p *sessionPool) get(ctx context.Context, d driver.Driver, env *config.Envi
 	}
 	var once sync.Once
 	return ps.s, func() { once.Do(func() { p.give(ps) }) }, nil
+}
+
+// use takes a session that is open, or makes room for a new one.
+func (p *sessionPool) use(k sessionKey) *pooled {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	ps := p.m[k]
+	if ps == nil {
+		ps = &pooled{}
+		p.m[k] = ps
+	}
+	ps.users++
+	return ps
+}
+
+// rotated tells that a credential of an open session has another value by now.
+// One that can't be had changes nothing: the session still works.
+func (p *sessionPool) rotated(ctx context.Context, ps *pooled) bool {
+	s := &ps.secrets
+	s.mu.Lock()
+	now := p.e.clock()
+	if len(s.hashes) == 0 || now.Sub(s.checked) < rotationCheck {
+		s.mu.Unlock()
+		return false
+	}
+	s.checked = now
+	refs := maps.Clone(s.hashes)
+	s.mu.Unlock()
+	for ref, hash := range refs {
+		v, err := p.e.resolvers.Resolve(ctx, ref)
+		if err != nil {
+			p.e.log.Warn("it can't be told whether a secret was rotated; the session goes on", "secret", string(ref), "error", err)
+			continue
+		}
+		if p.e.keyed([]byte(v.Reveal())) != hash {
+			return true
+		}
+	}
+	return false
 }
 
 // give ends one use.
@@ -105,8 +165,15 @@ func closeSession(ps *pooled) {
 	}
 }
 
-// environment is what a driver gets to see of an environment.
-func (e *Engine) environment(env *config.Environment) driver.Environment {
+// environment is what a driver gets to see of an environment. The secrets that
+// it asks for are noted down; nil notes nothing.
+func (e *Engine) environment(env *config.Environment, note *secrets) driver.Environment {
 	return driver.Environment{Name: env.Name, Connect: env.Connect, Dir: e.cfg.Load().Dir, HashKey: e.maskKey, Agents: e.agents, Log: e.log,
-		Secret: func(ctx context.Context, ref secret.Ref) (secret.Value, error) { return e.resolvers.Resolve(ctx, ref) }}
+		Secret: func(ctx context.Context, ref secret.Ref) (secret.Value, error) {
+			v, err := e.resolvers.Resolve(ctx, ref)
+			if err == nil && note != nil && ref != "" {
+				note.add(ref, e.keyed([]byte(v.Reveal())), e.clock())
+			}
+			return v, err
+		}}
 }

@@ -21,10 +21,7 @@ func Pack(v any) ([]byte, error) {
 		return nil, err
 	}
 	_, err = z.Write(doc)
-	if err = errors.Join(err, z.Close()); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
+	return b.Bytes(), errors.Join(err, z.Close())
 }
 
 // Unpack reads what Pack made; it never reads more than limit bytes of JSON.

@@ -1,3 +1,0 @@
-package ssh
-
-const kindBlock = "block"
