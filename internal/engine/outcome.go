@@ -69,7 +69,7 @@ func (e *Engine) outcomeOf(ctx context.Context, commit, id string) (landOutcome,
 	case s.Phase == store.Synced && s.Applied == commit:
 		o.state, o.run = landApplied, s.Run
 		return o, nil
-	case t.Desired.Source == "lock":
+	case t.Desired.Source == "lock" && t.Desired.Commit != commit:
 		o.message = "locked by " + t.Desired.Lock
 		return o, nil
 	case t.Desired.Source == "pin":

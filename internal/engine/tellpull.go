@@ -238,7 +238,7 @@ func (t *telling) compose(ctx context.Context, rec store.Pull, p *pull) (render.
 		BaseName: p.Facts.Base, Planning: p.Planning, Refused: p.Refused, Failed: p.Failed, Findings: p.Findings,
 		Locks: p.Locks, Limit: info.CommentLimit, Collapse: info.Collapse}
 	for i := range p.Targets {
-		one, err := t.composeTarget(ctx, rec, &p.Targets[i])
+		one, err := t.composeTarget(ctx, rec, p, &p.Targets[i])
 		if err != nil {
 			return c, err
 		}
@@ -272,11 +272,19 @@ func (p *pull) ids() []string {
 	return out
 }
 
-func (t *telling) composeTarget(ctx context.Context, rec store.Pull, x *pullTarget) (render.PullTarget, error) {
+func (t *telling) composeTarget(ctx context.Context, rec store.Pull, p *pull, x *pullTarget) (render.PullTarget, error) {
 	out := render.PullTarget{ID: x.ID, Environment: x.Environment, Hash: x.Hash, Run: x.Run, Change: changeText(x)}
 	out.State, out.Note, out.Detail = x.words()
-	if x.LockedBy != "" && x.LockedBy != pullKey(rec.Repository, rec.Number) {
+	switch {
+	case x.LockedBy == "":
+	case x.LockedBy != pullKey(rec.Repository, rec.Number):
 		out.Note = join(out.Note, "locked by "+render.Code(x.LockedBy))
+	case rec.State == store.PullOpen:
+		o, err := t.e.outcomeOf(ctx, p.Merge, x.ID)
+		if err != nil {
+			return out, err
+		}
+		out.State, out.Note, out.Detail = string(o.state)+" before the merge", "locked", o.message
 	}
 	if public := t.e.publicURL(); public != "" && x.Run != "" {
 		out.URL = public + "/api/v1/runs/" + x.Run + "/plan"

@@ -111,7 +111,11 @@ func (c PullComment) head(w *commentWriter) {
 		w.addf("%s merged into %s (%s) concerns no target.\n\n", Code(Short(c.Head)), Code(c.BaseName), Code(Short(c.Base)))
 		return
 	}
-	w.addf("What merging %s into %s (%s) would do now.\n\n", Code(Short(c.Head)), Code(c.BaseName), Code(Short(c.Base)))
+	when := "would do now"
+	if c.Landed != "" {
+		when = "would do, as it was planned before the merge"
+	}
+	w.addf("What merging %s into %s (%s) "+when+".\n\n", Code(Short(c.Head)), Code(c.BaseName), Code(Short(c.Base)))
 }
 
 func (c PullComment) findings(w *commentWriter) {
