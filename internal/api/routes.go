@@ -27,6 +27,12 @@ func (s *Server) Handler() http.Handler {
 	get("scopes", s.scopes)
 	get("backup", s.backup)
 	mux.Handle("POST /api/v1/actions/{verb}", s.authenticated(s.action))
+	if s.Agents != nil {
+		get("agents", s.agents)
+		mux.Handle("POST /api/v1/agents/tokens", s.authenticated(s.agentToken))
+		mux.Handle("POST /api/v1/agents/{host}/revoke", s.authenticated(s.agentRevoke))
+		mux.Handle("/agent/v1/", s.untilStop(s.Agents.Handler()))
+	}
 	mux.Handle("POST /webhook/{repository}", s.open(s.webhook))
 	mux.Handle("GET /healthz", s.open(s.healthz))
 	mux.Handle("GET /readyz", s.open(s.readyz))

@@ -86,6 +86,8 @@ type Options struct {
 	Ready func() error
 	// Blame may be nil: then nobody is named as author.
 	Blame Blamer
+	// Agents takes hosts that call in; nil is none.
+	Agents Agents
 	// Collectors add metrics, the engine's for example.
 	Collectors []prometheus.Collector
 	Log        *slog.Logger

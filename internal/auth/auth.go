@@ -75,6 +75,8 @@ const (
 	ConfirmRestore Verb = "confirm-restore"
 	Backup         Verb = "backup"
 	BreakGlass     Verb = "break-glass"
+	EnrolAgent     Verb = "enrol-agent"
+	RevokeAgent    Verb = "revoke-agent"
 )
 
 // needs is the least role for each verb. Stopping things is easier than
@@ -84,7 +86,7 @@ var needs = map[Verb]Role{
 	Sync: Operator, Poll: Operator, Cancel: Operator, Suspend: Operator, Resume: Operator,
 	Freeze: Operator, Rollback: Operator, Unpin: Operator,
 	Approve: Approver, Reject: Approver, Unfreeze: Approver,
-	Destroy: Admin, ConfirmRestore: Admin, Backup: Admin, BreakGlass: Admin,
+	Destroy: Admin, ConfirmRestore: Admin, Backup: Admin, BreakGlass: Admin, EnrolAgent: Admin, RevokeAgent: Admin,
 }
 
 // Object is what is acted upon. An action on the whole server has no

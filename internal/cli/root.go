@@ -102,7 +102,7 @@ func New() *cobra.Command {
 	add("look", a.statusCommand(), a.getCommand(), a.showCommand(), a.logsCommand(), a.eventsCommand(), a.historyCommand(), a.whyCommand())
 	add("act", a.syncCommand(), a.approveCommand(), a.rejectCommand(), a.suspendCommand(), a.resumeCommand(), a.freezeCommand(),
 		a.rollbackCommand(), a.unpinCommand(), a.cancelCommand(), a.destroyCommand())
-	add("operate", a.serveCommand(), a.doctorCommand(), a.webhookCommand(), a.backupCommand(), a.restoreCommand(), a.tokenCommand(), a.schemaCommand(), a.versionCommand())
+	add("operate", a.serveCommand(), a.agentCommand(), a.doctorCommand(), a.webhookCommand(), a.backupCommand(), a.restoreCommand(), a.tokenCommand(), a.schemaCommand(), a.versionCommand())
 	return root
 }
 

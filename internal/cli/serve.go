@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
+	"trueup.dev/trueup/internal/agent/mailbox"
 	"trueup.dev/trueup/internal/api"
 	"trueup.dev/trueup/internal/config"
 	"trueup.dev/trueup/internal/engine"
@@ -85,19 +86,24 @@ func (a *app) serve(cmd *cobra.Command, log *slog.Logger) error {
 		}
 	}()
 	rs := stores.all()
-	e, err := engine.New(ctx, engine.Options{Store: st, Drivers: registry(), Config: cfg, DataDir: cfg.DataDir, Resolvers: rs, Forges: forges(), Log: log, Lease: cfg.Limits.Lease,
+	ag := &agents{}
+	if ag.Office, err = mailbox.New(ctx, mailbox.Options{Store: st, Alone: ag.alone, Log: log}); err != nil {
+		return err
+	}
+	e, err := engine.New(ctx, engine.Options{Store: st, Drivers: registry(), Config: cfg, DataDir: cfg.DataDir, Resolvers: rs, Forges: forges(), Agents: ag, Log: log, Lease: cfg.Limits.Lease,
 		Configured: stores.use,
 		Parse:      func(name string, body []byte) (*config.Server, plan.Diagnostics) { return a.parse(cfg, name, body) }})
 	if err != nil {
 		return err
 	}
+	ag.engine = e
 	listeners, err := listen(cfg)
 	if err != nil {
 		return err
 	}
 	srv := api.New(api.Options{Store: st, Actions: actionsOf(e), Config: e.Config,
 		Resolve: func(ctx context.Context, ref secret.Ref) (secret.Value, error) { return rs.Resolve(ctx, ref) },
-		Forge:   e.Forge, Ready: e.Ready, Blame: blamerOf(e), Collectors: []prometheus.Collector{e}, Log: log, Version: Version})
+		Forge:   e.Forge, Agents: ag, Ready: e.Ready, Blame: blamerOf(e), Collectors: []prometheus.Collector{e}, Log: log, Version: Version})
 	log.Info("trueup starts", "version", Version, "socket", cfg.Listen.Socket, "http", cfg.Listen.HTTP, "dataDir", cfg.DataDir, "config", cfg.Digest)
 	return a.runAll(ctx, log, e, srv, listeners)
 }

@@ -51,6 +51,7 @@ type Bundle struct {
 	Version     string                        `json:"version"` // of the driver
 	Environment string                        `json:"environment"`
 	Target      string                        `json:"target"`
+	Scope       plan.Scope                    `json:"scope"` // the host's name
 	Mode        plan.Mode                     `json:"mode"`
 	Now         time.Time                     `json:"now"`
 	Inventory   []Owned                       `json:"inventory,omitempty"` // the host's part

@@ -179,16 +179,15 @@ func (e *Engine) planAll(ctx context.Context, c *change) ([]pullTarget, error) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var stop error
+	stopped := func(err error) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		stop = cmp.Or(stop, err)
+		return stop != nil || ctx.Err() != nil
+	}
 	for i, r := range c.targets {
 		sem <- struct{}{}
-		if c.superseded != nil && stop == nil {
-			if err := c.superseded(ctx); err != nil {
-				mu.Lock()
-				stop = err
-				mu.Unlock()
-			}
-		}
-		if stop != nil || ctx.Err() != nil {
+		if stopped(nil) || c.superseded != nil && stopped(c.superseded(ctx)) {
 			break
 		}
 		wg.Add(1)
@@ -196,11 +195,7 @@ func (e *Engine) planAll(ctx context.Context, c *change) ([]pullTarget, error) {
 			defer wg.Done()
 			defer func() { <-sem }()
 			t, err := e.planOne(ctx, c, r)
-			if err != nil {
-				mu.Lock()
-				stop = err
-				mu.Unlock()
-			}
+			stopped(err)
 			out[i] = t
 		}()
 	}

@@ -43,6 +43,9 @@ func (j *job) work(ctx context.Context) (outcome, error) {
 		}
 		return gone, err
 	}
+	if err := j.takeCorrections(ctx); err != nil {
+		return gone, fmt.Errorf("what agents did alone: %w", err)
+	}
 	if err := j.usePinned(ctx); err != nil {
 		return gone, err
 	}

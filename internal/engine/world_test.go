@@ -38,6 +38,7 @@ type world struct {
 	forges forge.Registry
 	forge  *forgetest.Forge
 	fail   func(string) error
+	files  driver.Driver // in place of the files driver
 }
 
 const baseConfig = `version: 1
@@ -113,7 +114,11 @@ func (w *world) push(files map[string]string) string {
 }
 
 func (w *world) drivers() driver.Registry {
-	r, err := driver.NewRegistry(files.New(), dns.New(), fleet{})
+	var onDisk driver.Driver = files.New()
+	if w.files != nil {
+		onDisk = w.files
+	}
+	r, err := driver.NewRegistry(onDisk, dns.New(), fleet{})
 	if err != nil {
 		w.t.Fatal(err)
 	}

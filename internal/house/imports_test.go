@@ -44,6 +44,8 @@ var importRules = []importRule{
 	{from: "internal/source", never: []string{"internal/engine", "internal/drivers", "internal/api", "internal/cli", "internal/store"},
 		why: "Git is read without knowing what for"},
 	{from: "internal/engine", never: []string{"internal/drivers", "internal/api", "internal/cli", "internal/store/sql",
+		"internal/source/forge/all", "internal/source/forge/github", "internal/source/forge/gitea", "internal/source/forge/gitlab",
+		"internal/source/forge/bitbucket", "internal/source/forge/bitbucketdc", "github.com/google/go-github",
 		"github.com/jackc/pgx", "modernc.org/sqlite", "github.com/miekg/dns", "github.com/spf13/cobra"},
 		why: "the engine imports interfaces, never a driver, a database or an SDK"},
 	{from: "internal/api", never: []string{"internal/drivers", "internal/cli", "internal/store/sql"}, why: "the API serves the engine"},

@@ -137,9 +137,11 @@ type AgentOutbox interface {
 // AgentInbox is the agent's side of the mailbox. A request of another host, or
 // one that has ended, gives ErrNotFound.
 type AgentInbox interface {
-	// TakeRequest hands the oldest waiting request to the agent's process.
-	// Requests that another process of this agent had are lost.
-	TakeRequest(ctx context.Context, host, boot string) (AgentRequest, error)
+	// TakeRequest hands the oldest waiting request to the agent's process, if
+	// it is the one that called last. What was handed to it before and is not
+	// among have got lost on the way and is handed out again. Requests that
+	// another process of this agent had are lost.
+	TakeRequest(ctx context.Context, host, boot string, have []string) (AgentRequest, error)
 	// RequestState tells whether a request is still wanted.
 	RequestState(ctx context.Context, host, id string) (AgentRequestState, error)
 	// AddMessage keeps a message once, and gives what the run said to it.

@@ -21,7 +21,10 @@ func Pack(v any) ([]byte, error) {
 		return nil, err
 	}
 	_, err = z.Write(doc)
-	return b.Bytes(), errors.Join(err, z.Close())
+	if err = errors.Join(err, z.Close()); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
 }
 
 // Unpack reads what Pack made; it never reads more than limit bytes of JSON.

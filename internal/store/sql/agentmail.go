@@ -3,8 +3,8 @@ package sql
 import (
 	"context"
 	dbsql "database/sql"
-	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"trueup.dev/trueup/internal/store"
@@ -134,7 +134,7 @@ func (d *DB) EndRequest(ctx context.Context, id string) error {
 }
 
 // TakeRequest hands the oldest waiting request to the agent's process.
-func (d *DB) TakeRequest(ctx context.Context, host, boot string) (store.AgentRequest, error) {
+func (d *DB) TakeRequest(ctx context.Context, host, boot string, have []string) (store.AgentRequest, error) {
 	var out store.AgentRequest
 	lost := false
 	err := d.soon(ctx, func(t *tx) error {
@@ -144,22 +144,19 @@ func (d *DB) TakeRequest(ctx context.Context, host, boot string) (store.AgentReq
 			return err
 		}
 		lost = n > 0
-		var key, state string
-		var sealed []byte
-		err = t.get([]any{&out.ID, &out.Generation, &state, &key, &sealed}, `SELECT id, generation, state, key_id, body FROM agent_requests
-			WHERE host = ? AND state = ? AND until > {now} ORDER BY generation LIMIT 1{update}`, host, string(store.AskWaiting))
-		if errors.Is(err, store.ErrNotFound) {
-			out = store.AgentRequest{}
-			return nil // what is lost must be kept
+		id, err := t.nextRequest(host, boot, have)
+		if err != nil || id == "" {
+			return err // what is lost must be kept
 		}
+		out = store.AgentRequest{ID: id, Host: host, State: store.AskTaken}
+		var key string
+		var sealed []byte
+		err = t.get([]any{&out.Generation, &key, &sealed}, "UPDATE agent_requests SET state = ?, boot = ? WHERE id = ? RETURNING generation, key_id, body",
+			string(store.AskTaken), boot, id)
 		if err != nil {
 			return err
 		}
-		out.Host, out.State = host, store.AskTaken
-		if out.Body, err = t.d.keys.open(key, requestLabel(out.ID), sealed); err != nil {
-			return err
-		}
-		_, err = t.exec("UPDATE agent_requests SET state = ?, boot = ? WHERE id = ?", string(store.AskTaken), boot, out.ID)
+		out.Body, err = d.keys.open(key, requestLabel(id), sealed)
 		return err
 	})
 	if err == nil && out.ID == "" {
@@ -171,6 +168,24 @@ func (d *DB) TakeRequest(ctx context.Context, host, boot string) (store.AgentReq
 	return out, err
 }
 
+// nextRequest finds the oldest request that the agent's process should have
+// and does not; "" for none.
+func (t *tx) nextRequest(host, boot string, have []string) (string, error) {
+	found := ""
+	err := t.each(func(r *dbsql.Rows) error {
+		var id string
+		err := r.Scan(&id)
+		if found == "" && !slices.Contains(have, id) {
+			found = id
+		}
+		return err
+	}, `SELECT id FROM agent_requests WHERE host = ? AND (state = ? OR state = ? AND boot = ?) AND until > {now}
+		AND EXISTS (SELECT 1 FROM agents a WHERE a.host = agent_requests.host AND a.state = ? AND a.boot = ?)
+		ORDER BY generation LIMIT 100{update}`,
+		host, string(store.AskWaiting), string(store.AskTaken), boot, string(store.AgentActive), boot)
+	return found, err
+}
+
 // RequestState tells whether a request is still wanted.
 func (d *DB) RequestState(ctx context.Context, host, id string) (store.AgentRequestState, error) {
 	var state string
@@ -179,7 +194,8 @@ func (d *DB) RequestState(ctx context.Context, host, id string) (store.AgentRequ
 }
 
 func (t *tx) requestState(host, id string, state *string) error {
-	err := t.get([]any{state}, "SELECT state FROM agent_requests WHERE id = ? AND host = ? AND until > {now}", id, host)
+	err := t.get([]any{state}, `SELECT state FROM agent_requests WHERE id = ? AND host = ? AND until > {now}
+		AND EXISTS (SELECT 1 FROM agents a WHERE a.host = agent_requests.host AND a.state = ?)`, id, host, string(store.AgentActive))
 	if err != nil {
 		return fmt.Errorf("request %s for %s: %w", id, host, err)
 	}

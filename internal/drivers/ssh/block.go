@@ -1,0 +1,3 @@
+package ssh
+
+const kindBlock = "block"

@@ -1,0 +1,142 @@
+package ssh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"trueup.dev/trueup/internal/client/inventory"
+	"trueup.dev/trueup/internal/driver"
+	"trueup.dev/trueup/internal/driver/setplan"
+	"trueup.dev/trueup/internal/plan"
+)
+
+// session is the hosts of an environment. Connections are kept as long as it
+// lives.
+type session struct {
+	env       driver.Environment
+	connect   *Connect
+	inventory *inventory.Inventory
+	purpose   driver.Purpose
+	dial      *dialer
+	// over takes the place of dial where hosts are reached another way.
+	over  func(h *inventory.Host) (transport, error)
+	close func() error
+
+	mu    sync.Mutex
+	facts map[string]*Facts // what hosts said last, by name
+}
+
+// Close ends the connections.
+func (s *session) Close() error {
+	if s.close == nil {
+		return nil
+	}
+	return s.close()
+}
+
+func (s *session) transport(h *inventory.Host) (transport, error) {
+	if s.over != nil {
+		return s.over(h)
+	}
+	if h.Agent {
+		return nil, fmt.Errorf("%w: the host's agent calls in, nobody connects to it", driver.ErrUnreachable)
+	}
+	return s.dial.transport(h)
+}
+
+// remember keeps a host's facts for templates.
+func (s *session) remember(h *host) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.facts[h.Name] = h.facts
+}
+
+// Plan compares the document with the hosts.
+func (s *session) Plan(ctx context.Context, in driver.Input) (*plan.Plan, error) {
+	st, err := s.newSet(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	if err := st.gather(ctx, true); err != nil {
+		return nil, err
+	}
+	p, err := setplan.Diff(in, st, st.want, st.read)
+	if err != nil {
+		return nil, err
+	}
+	p.Driver, p.Version, p.Warnings = "ssh", version, st.warn
+	st.notes(p)
+	return p, nil
+}
+
+// notes lets kinds add to their changes.
+func (s *set) notes(p *plan.Plan) {
+	want, have := byKey(s.want), map[plan.Key]*object{}
+	for i := range s.read {
+		for k, o := range byKey(s.read[i].Items) {
+			have[k] = o
+		}
+	}
+	for i := range p.Changes {
+		c := &p.Changes[i]
+		if n, ok := kindOf(c.Kind).(noter); ok {
+			n.note(c, want[c.Key], have[c.Key])
+		}
+	}
+}
+
+func byKey(items []item) map[plan.Key]*object {
+	m := make(map[plan.Key]*object, len(items))
+	for i := range items {
+		m[items[i].Key] = items[i].Value
+	}
+	return m
+}
+
+// Apply carries a plan out.
+func (s *session) Apply(ctx context.Context, in driver.Input, p *plan.Plan, report driver.Report) error {
+	if s.purpose != driver.Write {
+		return driver.Permanent(errors.New("ssh: the session was opened to read"))
+	}
+	if len(p.Changes) == 0 {
+		return nil
+	}
+	st, err := s.newSet(ctx, in)
+	if err != nil {
+		return err
+	}
+	st.keys = map[plan.Scope]map[plan.Address]bool{}
+	for i := range p.Changes {
+		c := &p.Changes[i]
+		if len(c.Unknown) > 0 {
+			return fmt.Errorf("%s waits for a value that is not known yet: %w", c.Key, driver.ErrStale)
+		}
+		if st.keys[c.Scope] == nil {
+			st.keys[c.Scope] = map[plan.Address]bool{}
+		}
+		st.keys[c.Scope][c.Address] = true
+		if c.From != "" {
+			st.keys[c.Scope][c.From] = true
+		}
+	}
+	return setplan.Apply(ctx, in, p, st, report)
+}
+
+// Scopes gives the hosts that the target lies in.
+func (s *session) Scopes(_ context.Context, in driver.Input) ([]driver.ScopeInfo, error) {
+	in.Scope = scopeOf(in).with(s.inventory)
+	var out []driver.ScopeInfo
+	for _, h := range s.inventory.Hosts {
+		if scopeOf(in).containsHost(h.Name) {
+			vars := map[string]any{}
+			for k, v := range h.Vars {
+				vars[k] = v
+			}
+			vars["address"], vars["name"] = h.Address, h.Name
+			out = append(out, driver.ScopeInfo{Scope: plan.Scope(h.Name), Groups: h.Groups, Vars: vars})
+		}
+	}
+	return out, nil
+}
