@@ -61,6 +61,9 @@ type Connect struct {
 	// Compress is auto (the default: larger batches are compressed where the
 	// host has gzip) or never.
 	Compress string `yaml:"compress,omitempty" json:"compress,omitempty" jsonschema:"enum=auto,enum=never"`
+	// Commands are programs that repositories may have run on the hosts, by
+	// name: under commands and handlers of host.yaml, and around rollouts.
+	Commands map[string]HostCommand `yaml:"commands,omitempty" json:"commands,omitempty"`
 	// Retired lists hosts that are gone for good: what targets own there is
 	// given up.
 	Retired []string `yaml:"retired,omitempty" json:"retired,omitempty" strict:"one"`
@@ -128,6 +131,10 @@ func (c *Connect) Validate() plan.Diagnostics {
 	case "", "auto", compressNever:
 	default:
 		d.Errorf(at, "compress", "write auto or never", "%q is unknown", c.Compress)
+	}
+	for _, name := range sortedKeys(c.Commands) {
+		cmd := c.Commands[name]
+		cmd.validate(&d, "commands."+name)
 	}
 	return d
 }

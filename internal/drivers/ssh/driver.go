@@ -25,10 +25,10 @@
 //     Check first, on the host, that the old state still is what was planned
 //     for.
 //
-// A state that needs the host's variables implements resolver. A kind that
-// acts on changes of others (handlers, restarts) implements follower, one
-// that marks its changes as simulated implements noter, and one that can
-// write live state as desired state implements importer.
+// A state that needs the host's variables implements resolver. A desired
+// state that acts on changes of others (handlers, restarts) implements waiter
+// (due.go). A kind that marks its changes as simulated implements noter, and
+// one that can write live state as desired state implements importer.
 //
 // Shell text never holds a value that was not quoted by quote, and no secret
 // stands in an argument of a program: printf is built into the shell.

@@ -22,10 +22,14 @@ type host struct {
 	in    driver.Input
 	spec  *Spec
 	facts *Facts
+	// commands are what the operator allows to run on hosts.
+	commands map[string]HostCommand
 	// vars is what templates see.
 	vars map[string]any
 	// answer is what the host said last.
 	answer *answer
+	// marks is shell text to run before the first write (due.go).
+	marks string
 	// wants is what it should be, with templates filled in.
 	wants []*object
 }

@@ -47,6 +47,7 @@ const (
 	rankPath    = 400
 	rankBlock   = 450
 	rankKeys    = 500
+	rankSetting = 550
 	rankService = 600
 	rankCommand = 700
 	rankHandler = 900
@@ -54,7 +55,7 @@ const (
 
 // kinds lists every kind. New ones are added here.
 func kinds() []kind {
-	return []kind{pathKind{}}
+	return []kind{pathKind{}, packageKind{}, sysctlKind{}, cronKind{}, unitKind{}, commandKind{}, handlerKind{}}
 }
 
 // byName finds kinds by the names of their objects.
@@ -101,12 +102,6 @@ type keeper interface {
 // the state for one host.
 type resolver interface {
 	resolve(h *host) (state, error)
-}
-
-// follower is a kind that acts when other objects have changed: handlers,
-// restarts. It is asked after all kinds have written.
-type follower interface {
-	follow(w *writer, steps []step)
 }
 
 // noter is a kind that adds to its changes in a plan: that they are simulated,

@@ -20,6 +20,11 @@ const (
 // travels alone.
 func (s *set) Batches(steps []step) [][]step {
 	ordered := slices.Clone(steps)
+	if len(steps) > 0 {
+		if h := s.hosts[steps[0].Change.Scope]; h != nil {
+			h.marks = marks(steps)
+		}
+	}
 	made := map[string]bool{} // paths that become something else than a directory
 	for i := range ordered {
 		if n := ordered[i].New; n != nil && n.Kind != kindDir {
@@ -28,6 +33,8 @@ func (s *set) Batches(steps []step) [][]step {
 	}
 	phase := func(st *step) int {
 		switch {
+		case st.New != nil && rankOf(st.Change.Kind) >= rankService:
+			return 3 // when all else is in its place, and what goes is gone
 		case st.New != nil:
 			return 1
 		case below(made, string(st.Change.Address)):
@@ -44,7 +51,7 @@ func (s *set) Batches(steps []step) [][]step {
 		if c == 0 {
 			c = byTree(string(a.Change.Address), string(b.Change.Address))
 		}
-		if pa != 1 {
+		if pa != 1 && pa != 3 {
 			return -c
 		}
 		return c

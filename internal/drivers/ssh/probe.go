@@ -62,6 +62,14 @@ func (p *probe) part(name, text string) {
 	}
 }
 
+// functions adds the shell functions of the kinds beside files, once.
+func (p *probe) functions() {
+	if !p.asked["\x02"] {
+		p.asked["\x02"] = true
+		p.script.WriteString(kindsLib)
+	}
+}
+
 const (
 	// maxWords is how long the words of one shell command may be together. The
 	// kernel allows 128 KB for one and megabytes for all.

@@ -17,16 +17,18 @@ import (
 //go:embed lib.sh
 var libText string
 
-var lib = func() string {
+var lib = bare(libText)
+
+func bare(text string) string {
 	var b strings.Builder
-	for line := range strings.Lines(libText) {
+	for line := range strings.Lines(text) {
 		line = strings.TrimLeft(line, "\t")
 		if !strings.HasPrefix(line, "#") {
 			b.WriteString(line)
 		}
 	}
 	return b.String()
-}()
+}
 
 func quote(s string) string { return client.Quote(s) }
 

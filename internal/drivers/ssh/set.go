@@ -206,6 +206,7 @@ func (s *set) gatherHost(ctx context.Context, sc *scope, texts bool) (*host, []i
 			return h, s.items(sc.Name, h.wants), err
 		}
 	}
+	s.settle(h, subs, found)
 	sc.Items, sc.Unmanaged = s.items(sc.Name, found), strangers(h.answer, subs)
 	return h, s.items(sc.Name, h.wants), nil
 }
@@ -337,5 +338,5 @@ func (s *set) newHost(_ context.Context, ih *inventory.Host) (*host, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return &host{Host: ih, t: t, in: s.in, spec: specOf(s.in), facts: s.facts[ih.Name]}, nil
+	return &host{Host: ih, t: t, in: s.in, spec: specOf(s.in), facts: s.facts[ih.Name], commands: s.connect.Commands}, nil
 }

@@ -21,6 +21,8 @@ type writer struct {
 	*script
 	host *host
 	ids  map[plan.Key]int
+	// kinds tells that the shell functions of kinds.sh are in.
+	kinds bool
 }
 
 // id gives the number by which a step is told off.
@@ -56,6 +58,9 @@ func (s *set) Write(ctx context.Context, batch []step) []error {
 	if h == nil || h.answer == nil {
 		return same(batch, fmt.Errorf("%w: the host was not read", setplan.ErrSkipped))
 	}
+	if err := s.mark(ctx, h); err != nil {
+		return same(batch, err)
+	}
 	if len(batch) == 1 && weight(batch[0]) > maxInline {
 		return []error{s.upload(ctx, h, batch[0])}
 	}
@@ -73,11 +78,6 @@ func (s *set) Write(ctx context.Context, batch []step) []error {
 			k.write(w, batch[i:n])
 		}
 		i = n
-	}
-	for _, k := range kinds() {
-		if f, ok := k.(follower); ok {
-			f.follow(w, batch)
-		}
 	}
 	return s.send(ctx, h, w, len(batch))
 }
