@@ -14,6 +14,7 @@ import (
 	"trueup.dev/trueup/internal/config"
 	"trueup.dev/trueup/internal/secret"
 	"trueup.dev/trueup/internal/source"
+	"trueup.dev/trueup/internal/source/forge"
 	"trueup.dev/trueup/internal/source/git"
 	"trueup.dev/trueup/internal/store"
 )
@@ -166,10 +167,26 @@ func (e *Engine) sourceOptions(ctx context.Context, c *config.Repository) (sourc
 	if cr.CA, err = readText(cfg.Dir, c.Credentials.CA); err != nil {
 		return o, err
 	}
+	if fc, ok := c.ForgeConnection(); ok && fc.Key != "" && cr.Password.Empty() && cr.Token.Empty() && cr.SSHKey.Empty() {
+		cr.Fresh = func(ctx context.Context) (secret.Value, error) { return e.gitToken(ctx, c.Name) }
+	}
 	if c.Signatures != nil {
 		o.Signatures, err = signaturePolicy(cfg.Dir, c.Signatures)
 	}
 	return o, err
+}
+
+// gitToken gives the token that a GitHub App has for git; it lasts an hour.
+func (e *Engine) gitToken(ctx context.Context, repository string) (secret.Value, error) {
+	f, err := e.Forge(ctx, repository)
+	if err != nil {
+		return secret.Value{}, err
+	}
+	g, ok := f.(forge.Gitter)
+	if !ok {
+		return secret.Value{}, fmt.Errorf("repository %s: credentials for git are missing: %w", repository, forge.ErrUnsupported)
+	}
+	return g.GitToken(ctx)
 }
 
 func signaturePolicy(dir string, s *config.Signatures) (*source.SignaturePolicy, error) {

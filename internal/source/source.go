@@ -5,6 +5,7 @@
 package source
 
 import (
+	"context"
 	"time"
 
 	"trueup.dev/trueup/internal/secret"
@@ -64,7 +65,10 @@ type Credentials struct {
 	Username string
 	Password secret.Value // https
 	Token    secret.Value // https; the user name is "x-access-token" if none is given
-	SSHKey   secret.Value // ssh: a private key in PEM form
+	// Fresh gives the token where it changes, such as a GitHub App's; it is
+	// asked before each command that uses the network. https.
+	Fresh  func(ctx context.Context) (secret.Value, error)
+	SSHKey secret.Value // ssh: a private key in PEM form
 	// SSHPassphrase opens SSHKey where it is encrypted.
 	SSHPassphrase secret.Value
 	// KnownHosts is the text of a known_hosts file. Without it no ssh server

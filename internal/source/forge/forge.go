@@ -139,6 +139,13 @@ type Examiner interface {
 	Examine(ctx context.Context) (Standing, error)
 }
 
+// Gitter is a Forge whose credentials open the repository for Git as well.
+type Gitter interface {
+	// GitToken gives a token for git over https, ErrUnsupported where these
+	// credentials give none. It may change from call to call.
+	GitToken(ctx context.Context) (secret.Value, error)
+}
+
 // Errors of forges.
 var (
 	// ErrSignature: the delivery is not signed by a known secret.

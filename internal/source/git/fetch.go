@@ -95,7 +95,7 @@ func (m *Mirror) fetchInto(ctx context.Context, dir string, lock *os.File, refsp
 
 // network runs a command that talks to the server.
 func (m *Mirror) network(ctx context.Context, c command) error {
-	l, err := m.connect()
+	l, err := m.connect(ctx)
 	if err != nil {
 		return err
 	}

@@ -142,7 +142,11 @@ func (c *lfsClient) do(ctx context.Context, method, to string, body []byte, head
 		req.Header.Set("Content-Type", lfsMedia)
 	}
 	if c.own(u) {
-		if h := authorization(c.m.opt.Credentials); h != "" {
+		cred, err := c.m.credentials(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if h := authorization(cred); h != "" {
 			req.Header.Set("Authorization", h)
 		}
 	}

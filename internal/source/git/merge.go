@@ -135,7 +135,7 @@ func (m *Mirror) Merge(ctx context.Context, name, base, head string) (source.Rev
 // both sides changed, or that may be renames, are fetched when they are
 // missing; nothing of the repository is run.
 func (m *Mirror) mergeTree(ctx context.Context, lock *os.File, base, head string) (string, error) {
-	l, err := m.connect()
+	l, err := m.connect(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -163,7 +163,7 @@ func (m *Mirror) mergeTree(ctx context.Context, lock *os.File, base, head string
 
 // DefaultBranch asks the server for the name of its default branch.
 func (m *Mirror) DefaultBranch(ctx context.Context) (string, error) {
-	l, err := m.connect()
+	l, err := m.connect(ctx)
 	if err != nil {
 		return "", err
 	}

@@ -1,6 +1,7 @@
 package git
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -82,7 +83,7 @@ func parseURL(raw string, cred source.Credentials) (remote, error) {
 		if user != "" {
 			return remote{}, errors.New("url: holds a user name or token; put it into the credentials")
 		}
-		if u.Scheme == "http" && !loopback(u.Hostname()) && (!cred.Password.Empty() || !cred.Token.Empty()) {
+		if u.Scheme == "http" && !loopback(u.Hostname()) && (!cred.Password.Empty() || !cred.Token.Empty() || cred.Fresh != nil) {
 			return remote{}, errors.New("url: http:// would send the credentials readable by all; use https://")
 		}
 	case "ssh":
@@ -114,13 +115,15 @@ type link struct {
 // connect prepares the credentials. They go to git through its environment,
 // which only the same user can read, or through an ssh agent that lives as
 // long as the command; never through arguments or files.
-func (m *Mirror) connect() (link, error) {
+func (m *Mirror) connect(ctx context.Context) (link, error) {
 	l := link{proto: string(m.remote.kind), close: func() {}, config: [][2]string{{"remote.origin.url", m.remote.url}}}
 	if m.remote.kind != overLocal {
 		l.config = append(l.config, promisor...)
 	}
-	cred := m.opt.Credentials
-	var err error
+	cred, err := m.credentials(ctx)
+	if err != nil {
+		return l, err
+	}
 	switch m.remote.kind {
 	case overHTTP, overHTTPS:
 		err = m.connectHTTP(&l, cred)
@@ -134,6 +137,20 @@ func (m *Mirror) connect() (link, error) {
 		l.env = append(l.env, "GIT_CONFIG_GLOBAL="+conf)
 	}
 	return l, err
+}
+
+// credentials gives what counts now.
+func (m *Mirror) credentials(ctx context.Context) (source.Credentials, error) {
+	cred := m.opt.Credentials
+	if cred.Fresh == nil || m.remote.kind != overHTTP && m.remote.kind != overHTTPS {
+		return cred, nil
+	}
+	token, err := cred.Fresh(ctx)
+	if err != nil {
+		return cred, fmt.Errorf("a token for git: %w", err)
+	}
+	cred.Token = token
+	return cred, nil
 }
 
 // promisor makes git ask for no blobs and accept that they are missing. It

@@ -258,7 +258,7 @@ func remoteWords(stderr string) string {
 // talk runs a command that talks to the server and gives its output, also
 // when it failed.
 func (m *Mirror) talk(ctx context.Context, c command) ([]byte, error) {
-	l, err := m.connect()
+	l, err := m.connect(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -67,6 +67,16 @@ func (a *app) authorize(r *http.Request) error {
 	return nil
 }
 
+// GitToken gives the token of the App's installation, which opens the
+// repository for git over https.
+func (f *Forge) GitToken(ctx context.Context) (secret.Value, error) {
+	if f.app == nil {
+		return secret.Value{}, fmt.Errorf("the token for the API is not handed to git: %w", forge.ErrUnsupported)
+	}
+	token, err := f.app.token(ctx)
+	return secret.New(token), err
+}
+
 func (a *app) token(ctx context.Context) (string, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -22,6 +22,12 @@ func TestAppGetsAndRenewsItsToken(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if v, err := g.GitToken(t.Context()); err != nil || v.Reveal() != "ghs_canary1" {
+		t.Errorf("token for git: %q, %v", v.Reveal(), err)
+	}
+	if v, err := newFake(t).open().GitToken(t.Context()); !errors.Is(err, forge.ErrUnsupported) || !v.Empty() {
+		t.Errorf("a personal token is handed to git: %v", err)
+	}
 	if f.bought != 1 {
 		t.Errorf("%d tokens for three calls", f.bought)
 	}

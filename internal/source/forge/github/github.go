@@ -43,6 +43,7 @@ var (
 	_ forge.HookAdmin = (*Forge)(nil)
 	_ forge.Protector = (*Forge)(nil)
 	_ forge.Examiner  = (*Forge)(nil)
+	_ forge.Gitter    = (*Forge)(nil)
 )
 
 // Open makes the forge; it does not connect.
