@@ -26,6 +26,9 @@ func (s *Server) Handler() http.Handler {
 	get("inventory", s.inventory)
 	get("scopes", s.scopes)
 	get("backup", s.backup)
+	get("audit", s.audit)
+	get("audit/verify", s.auditVerify)
+	get("audit/key", s.auditKey)
 	mux.Handle("POST /api/v1/actions/{verb}", s.authenticated(s.action))
 	if s.Agents != nil {
 		get("agents", s.agents)
