@@ -40,16 +40,53 @@ func (e *Engine) land(ctx context.Context, in *intake) error {
 // lands.
 const pendingLandings = 20
 
-// landed finds out how a commit came to be, and has its outcome told.
-func (e *Engine) landed(ctx context.Context, conf *config.Repository, f forge.Forge, l store.Lease, commit string) error {
+// mergeSettles is how long a forge may take to record a merge whose commit it
+// has pushed already; until then a commit that no pull request brought may be
+// one all the same.
+const mergeSettles = 30 * time.Second
+
+// landed finds out how a commit came to be, and has its outcome told. It asks
+// to be called again while the forge may not know yet.
+func (e *Engine) landed(ctx context.Context, conf *config.Repository, f forge.Forge, l store.Lease, commit string) (again time.Duration, err error) {
 	land, err := e.store.Landing(ctx, conf.Name, commit)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil
+		return 0, nil
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
-	// The newer commit has taken targets over from the older ones.
+	if err := e.tellLandings(ctx, conf); err != nil {
+		return 0, err
+	}
+	brought, err := e.store.LandedWith(ctx, conf.Name, commit)
+	if err != nil {
+		return 0, err
+	}
+	if land.Origin == nil || land.Origin.Number == 0 && len(brought) > 0 {
+		o, err := e.lookUpOrigin(ctx, conf, f, commit)
+		if err != nil {
+			return 0, err
+		}
+		if o.Number == 0 && e.clock().Sub(land.At) < mergeSettles {
+			return max(e.backoff(l.Attempts), time.Second), nil
+		}
+		if err := e.store.SetOrigin(ctx, l.Fence, conf.Name, commit, o); err != nil {
+			return 0, err
+		}
+		land.Origin = &o
+		if err := e.tell(ctx, forgeMessage{Kind: tellLanding, Repository: conf.Name, Commit: commit}); err != nil {
+			return 0, err
+		}
+	}
+	if err := e.originForRuns(ctx, l.Fence, land); err != nil {
+		return 0, err
+	}
+	return 0, e.lookAtMerged(ctx, conf, land)
+}
+
+// tellLandings has the outcomes of the newest commits told: a newer one has
+// taken targets over from the older ones.
+func (e *Engine) tellLandings(ctx context.Context, conf *config.Repository) error {
 	older, err := e.store.Landings(ctx, conf.Name, pendingLandings)
 	if err != nil {
 		return err
@@ -61,20 +98,7 @@ func (e *Engine) landed(ctx context.Context, conf *config.Repository, f forge.Fo
 			}
 		}
 	}
-	if land.Origin == nil {
-		o, err := e.lookUpOrigin(ctx, conf, f, commit)
-		if err != nil {
-			return err
-		}
-		if err := e.store.SetOrigin(ctx, l.Fence, conf.Name, commit, o); err != nil {
-			return err
-		}
-		land.Origin = &o
-	}
-	if err := e.originForRuns(ctx, l.Fence, land); err != nil {
-		return err
-	}
-	return e.lookAtMerged(ctx, conf, land)
+	return nil
 }
 
 // lookAtMerged has the pull requests looked at again that a commit may have

@@ -54,7 +54,7 @@ func (e *Engine) preview(ctx context.Context, l store.Lease) store.Finish {
 		case what == openWork:
 			return e.openPulls(ctx, conf, f, l)
 		case strings.HasPrefix(what, landingWork):
-			err = e.landed(ctx, conf, f, l, strings.TrimPrefix(what, landingWork))
+			done.RetryAfter, err = e.landed(ctx, conf, f, l, strings.TrimPrefix(what, landingWork))
 		case strings.HasPrefix(what, groupWork):
 			err = e.previewGroup(ctx, cfg, conf, l, strings.TrimPrefix(what, groupWork))
 		}

@@ -193,6 +193,19 @@ func (p *previewing) unlock(ctx context.Context, by store.Actor) error {
 	return p.save(ctx)
 }
 
+// originOf has a commit's origin looked up again that was taken for a direct
+// push before the forge had recorded the merge.
+func (p *previewing) originOf(ctx context.Context, l store.Landing) error {
+	if l.Origin == nil || l.Origin.Number > 0 {
+		return nil
+	}
+	if err := p.save(ctx); err != nil {
+		return err
+	}
+	return p.e.store.Trigger(ctx, store.Trigger{Kind: store.Preview, Key: p.conf.Name + "#" + landingWork + l.Commit, Slot: pullSlot(p.conf.Name),
+		Class: store.ByPush, Cause: "merge", Actor: "system:pulls", Commit: l.Commit})
+}
+
 // landAttempts is how often a merged pull request is looked at while its merge
 // commit has not been taken in.
 const landAttempts = 10
@@ -262,7 +275,7 @@ func (p *previewing) findLanding(ctx context.Context) error {
 		}
 		if ok {
 			p.rec.Landed = l.Commit
-			return nil
+			return p.originOf(ctx, l)
 		}
 	}
 	if p.conf.Tags != "" || p.lease.Attempts >= landAttempts {

@@ -64,6 +64,7 @@ func TestApprovalOnAPullRequestSurvivesTheSquash(t *testing.T) {
 	w.contains(w.answered(12, right, forge.Done), "Approved plan")
 	w.eventually("the comment says so", func() bool { return strings.Contains(w.forge.Own(12)[0].Body, "approved by `user:alice`") })
 
+	w.forge.Settling = 2
 	commit := w.merge(12, "alice", true)
 	w.synced("infra/site", commit)
 	if w.file("new") != "hello\n" {

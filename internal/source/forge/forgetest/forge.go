@@ -41,6 +41,9 @@ type Forge struct {
 	calls    map[string]int
 	nextID   int
 	fail     func(call string) error
+	// Settling is how many questions MergedBy answers with "nobody" before it
+	// knows a merge, as forges do that record it after they have pushed.
+	Settling int
 	// NoReactions makes React unsupported, as on some forges.
 	NoReactions bool
 	// Limit is the most characters of a comment; 0 is 65536.
@@ -216,6 +219,10 @@ func (f *Forge) MergedBy(ctx context.Context, commit string) (forge.PullRequest,
 	}
 	defer leave()
 	n, ok := f.merges[commit]
+	if ok && f.Settling > 0 {
+		f.Settling--
+		ok = false
+	}
 	if !ok {
 		return forge.PullRequest{}, fmt.Errorf("commit %s: %w", commit, forge.ErrNotFound)
 	}
