@@ -71,16 +71,23 @@ test-files: deps ## the files driver
 test-forges: forge-servers ## the forges, against a real Gitea and GitHub's own API description
 	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) ./internal/source/forge/... ./internal/servertest/gitea/...
 
-.PHONY: bench
-bench: bench-core bench-queue bench-dns ## all benchmarks, into docs/benchmarks.md
+.PHONY: test-hosts
+test-hosts: deps ## the ssh driver against real OpenSSH hosts, one of them with systemd
+	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) ./internal/drivers/ssh/... ./internal/client/ssh/... ./internal/servertest/sshhosts/...
 
-.PHONY: bench-core bench-queue bench-dns
+.PHONY: bench
+bench: bench-core bench-queue bench-dns bench-hosts ## all benchmarks, into docs/benchmarks.md
+
+.PHONY: bench-core bench-queue bench-dns bench-hosts
 bench-core: deps ## 100 to 10,000 targets: push, idle poll, memory, start
 	scripts/bench-report.sh core $(GO) run ./bench/core
 bench-queue: deps ## the queue alone, on SQLite and PostgreSQL
 	scripts/bench-report.sh queue $(GO) run ./bench/queue
 bench-dns: deps ## plan and apply beside dig and nsupdate
 	scripts/bench-report.sh dns $(GO) run ./bench/dns
+bench-hosts: ## the ssh driver beside rsync and Ansible, on up to 50 hosts
+	@scripts/deps.sh bench
+	scripts/bench-report.sh hosts $(GO) run ./bench/hosts
 
 .PHONY: fuzz
 fuzz: ## every fuzz test for FUZZTIME (10s)

@@ -3,7 +3,7 @@
 # start themselves on loopback. Quick when all is there. Elsewhere it says what
 # is missing and exits 1.
 #
-#   scripts/deps.sh test|demo|ci
+#   scripts/deps.sh test|demo|ci|bench
 set -euo pipefail
 
 # program:package; a program may also be an absolute glob.
@@ -20,7 +20,8 @@ case "${1:-test}" in
   demo) want=("${demo[@]}") ;;
   test) want=("${tests[@]}") ;;
   ci) want=("${tests[@]}" make:make) ;;
-  *) echo "usage: scripts/deps.sh test|demo|ci" >&2; exit 2 ;;
+  bench) want=("${tests[@]}" rsync:rsync ansible-playbook:ansible-core) ;;
+  *) echo "usage: scripts/deps.sh test|demo|ci|bench" >&2; exit 2 ;;
 esac
 
 have() { # PROGRAM or glob
