@@ -19,7 +19,7 @@ func (b *bench) large() error {
 		return err
 	}
 	defer stop()
-	h := b.lab.Hosts[0]
+
 	r, err := b.newRepo(b.lab.Hosts, "files:\n  /srv/disk/app.img: {source: files/app.img}\n")
 	if err != nil {
 		return err
@@ -39,38 +39,19 @@ func (b *bench) large() error {
 		return err
 	}
 	report("large_first_time_rsync", firstThem)
+	if _, err := b.rsync(b.lab.Hosts, file, "/srv/disk/rsync2/app.img"); err != nil {
+		return err
+	}
 	var ours, theirs, synced []cost
 	for range b.runs {
 		if err := changePart(file, 1<<20, rnd); err != nil {
 			return err
 		}
-		them, err := b.rsync(b.lab.Hosts, file, "/srv/disk/rsync/app.img")
+		us, them, safe, err := b.largeRun(r, file)
 		if err != nil {
 			return err
 		}
-		us, err := r.apply()
-		if err != nil {
-			return err
-		}
-		ours, theirs = append(ours, us), append(theirs, them)
-		if err := changePart(file, 1<<20, rnd); err != nil {
-			return err
-		}
-		// What rsync takes when it brings the file to the disk, as trueup does.
-		safe, err := b.rsync(b.lab.Hosts, file, "/srv/disk/rsync/app.img", "--fsync")
-		if err != nil {
-			return err
-		}
-		synced = append(synced, safe)
-		if _, err := r.apply(); err != nil {
-			return err
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-		_, err = h.Exec(ctx, "cmp /srv/disk/app.img /srv/disk/rsync/app.img")
-		cancel()
-		if err != nil {
-			return err
-		}
+		ours, theirs, synced = append(ours, us), append(theirs, them), append(synced, safe)
 	}
 	us, them := median(ours), median(theirs)
 	report("large_one_megabyte_changed", us)
@@ -80,6 +61,24 @@ func (b *bench) large() error {
 	figure("large_one_megabyte_changed_against_rsync_fsync", ratio(us, median(synced)), "x", "")
 	figure("large_one_megabyte_changed_memory", float64(us.rss)/(1<<20), "MB", "")
 	return nil
+}
+
+// largeRun brings one change to the host three ways: trueup, rsync, and rsync
+// when it brings the file to the disk, as trueup does.
+func (b *bench) largeRun(r *repo, file string) (us, them, safe cost, err error) {
+	if them, err = b.rsync(b.lab.Hosts, file, "/srv/disk/rsync/app.img"); err != nil {
+		return
+	}
+	if safe, err = b.rsync(b.lab.Hosts, file, "/srv/disk/rsync2/app.img", "--fsync"); err != nil {
+		return
+	}
+	if us, err = r.apply(); err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	_, err = b.lab.Hosts[0].Exec(ctx, "cmp /srv/disk/app.img /srv/disk/rsync/app.img && cmp /srv/disk/app.img /srv/disk/rsync2/app.img")
+	return
 }
 
 func randomFile(path string, size int64, rnd *rand.Rand) error {
