@@ -29,6 +29,8 @@ func (s *Server) Handler() http.Handler {
 	get("audit", s.audit)
 	get("audit/verify", s.auditVerify)
 	get("audit/key", s.auditKey)
+	get("promotions", s.promotions)
+	mux.Handle("POST /api/v1/promotions", s.authenticated(s.promote))
 	mux.Handle("POST /api/v1/actions/{verb}", s.authenticated(s.action))
 	if s.Agents != nil {
 		get("agents", s.agents)

@@ -70,6 +70,7 @@ type Actions struct {
 	Decider
 	Holder
 	Mover
+	Promoter
 }
 
 // Options is what a server is made of.

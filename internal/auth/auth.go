@@ -68,6 +68,7 @@ const (
 	Freeze         Verb = "freeze"
 	Rollback       Verb = "rollback"
 	Unpin          Verb = "unpin"
+	Promote        Verb = "promote"
 	Approve        Verb = "approve"
 	Reject         Verb = "reject"
 	Unfreeze       Verb = "unfreeze"
@@ -84,7 +85,7 @@ const (
 var needs = map[Verb]Role{
 	Read: Viewer,
 	Sync: Operator, Poll: Operator, Cancel: Operator, Suspend: Operator, Resume: Operator,
-	Freeze: Operator, Rollback: Operator, Unpin: Operator,
+	Freeze: Operator, Rollback: Operator, Unpin: Operator, Promote: Operator,
 	Approve: Approver, Reject: Approver, Unfreeze: Approver,
 	Destroy: Admin, ConfirmRestore: Admin, Backup: Admin, BreakGlass: Admin, EnrolAgent: Admin, RevokeAgent: Admin,
 }

@@ -116,6 +116,7 @@ func overlap(a, b *Resolved) bool {
 
 // references checks what a target says about other targets.
 func (c *checker) references(r *Resolved) {
+	c.promotion(r)
 	for _, id := range r.DependsOn {
 		if id == r.ID {
 			continue // reported as a cycle

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"net/mail"
 	"net/url"
 	"regexp"
 	"slices"
@@ -102,6 +103,9 @@ func (p *serverParser) repository(base string, r *Repository) {
 	}
 	if r.Commit != "" && !commitPattern.MatchString(r.Commit) {
 		p.fail(base+".commit", "write all of its 40 (or 64) hexadecimal digits", "%q is not a full commit id", r.Commit)
+	}
+	if a, err := mail.ParseAddress(r.CommitAs); r.CommitAs != "" && (err != nil || a.Name == "") {
+		p.fail(base+".commitAs", "write NAME <ADDRESS>", "%q names no author", r.CommitAs)
 	}
 	if u, err := url.Parse(r.URL); err == nil && u.User != nil {
 		if _, has := u.User.Password(); has {

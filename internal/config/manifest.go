@@ -41,6 +41,9 @@ func ParseManifest(path string, body []byte) (*Manifest, plan.Diagnostics) {
 // complete applies defaults and checks what one target alone can tell.
 func (t *Target) complete(d *strict.Decoder, field string) {
 	applyDefaults(t)
+	for i := range t.WriteBack {
+		applyDefaults(&t.WriteBack[i])
+	}
 	fail := func(at, mend, format string, args ...any) {
 		node := t.node
 		if !d.Full() {

@@ -39,6 +39,10 @@ type Target struct {
 	OnRemove string `yaml:"onRemove" jsonschema:"default=orphan,enum=orphan,enum=destroy"`
 	// Mode is apply (default) or addOnly.
 	Mode string `yaml:"mode" jsonschema:"default=apply,enum=apply,enum=addOnly"`
+	// Promote says which versions come from which other target.
+	Promote *Promotion `yaml:"promote"`
+	// WriteBack declares fields that the environment may change by itself.
+	WriteBack []WriteBack `yaml:"writeBack" jsonschema:"maxItems=100"`
 	// Suspend stops reconciling, with the reason given.
 	Suspend string   `yaml:"suspend"`
 	Rollout *Rollout `yaml:"rollout"` // how a change goes over many scopes (hosts); without it, over all at once
@@ -113,6 +117,8 @@ type Resolved struct {
 	Mode        plan.Mode                     `json:"mode"`
 	Suspend     string                        `json:"suspend,omitempty"`
 	Rollout     *Rollout                      `json:"rollout,omitempty"`
+	Promote     *Promotion                    `json:"promote,omitempty"`
+	WriteBack   []WriteBack                   `json:"writeBack,omitempty"`
 	// Raw is the spec and scope as JSON, for the store and the inputs digest.
 	RawSpec  []byte           `json:"rawSpec,omitempty"`
 	RawScope []byte           `json:"rawScope,omitempty"`

@@ -37,7 +37,7 @@ func (e *entry) in(name string, n int) (Resolved, bool) {
 	r := Resolved{Repository: e.Repository, Manifest: e.file, Name: t.Name, Environment: name, Driver: env.Driver,
 		Addresses: t.Previously.Addresses, Path: e.path, Inputs: e.globs, DependsOn: t.DependsOn, Outputs: t.Outputs,
 		Health: t.Health, OnFailure: t.OnFailure, OnRemove: t.OnRemove, Mode: plan.Mode(t.Mode), Suspend: t.Suspend,
-		Rollout: t.Rollout, Source: e.At(t.node), EachBase: e.each.base, EachDir: e.each.dir}
+		Rollout: t.Rollout, WriteBack: t.WriteBack, Source: e.At(t.node), EachBase: e.each.base, EachDir: e.each.dir}
 	if len(t.Values) > 0 {
 		r.Values = map[string]ValueRef{}
 		for key, ref := range t.Values {
@@ -46,6 +46,7 @@ func (e *entry) in(name string, n int) (Resolved, bool) {
 		}
 	}
 	e.identify(&r, n)
+	e.writings(&r, env)
 	return r, e.Alone || e.parts(&r, env)
 }
 
@@ -229,6 +230,14 @@ func linkNames(r *Resolved, names map[string][]string) {
 	}
 	slices.Sort(deps)
 	r.DependsOn = slices.Compact(deps)
+	if r.Promote != nil {
+		p := *r.Promote
+		p.From = full(p.From)
+		if ids := names[p.From]; len(ids) == 1 {
+			p.From = ids[0]
+		}
+		r.Promote = &p
+	}
 	values := maps.Clone(r.Values)
 	for key, ref := range values {
 		ref.Target = full(ref.Target)

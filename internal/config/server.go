@@ -118,7 +118,10 @@ type Repository struct {
 	LFS          bool         `yaml:"lfs"`          // fetch Git LFS files
 	Forge        *Forge       `yaml:"forge"`        // the forge that hosts it, for pull requests and statuses
 	PullRequests PullRequests `yaml:"pullRequests"` // what happens on pull requests
-	Source       plan.Source  `yaml:"-"`
+	// CommitAs is the author of the commits that trueup makes, NAME <ADDRESS>;
+	// default: trueup <trueup@localhost>.
+	CommitAs string      `yaml:"commitAs"`
+	Source   plan.Source `yaml:"-"`
 }
 
 // Credentials for Git, all by reference.
@@ -175,11 +178,14 @@ type Policy struct {
 	DriftInterval time.Duration `yaml:"driftInterval" jsonschema:"default=5m,minimum=1s"`
 	// Flapping is how many corrections of one object within an hour are
 	// reported and held instead of being fought; default 5.
-	Flapping     int            `yaml:"flapping" jsonschema:"default=5,minimum=1"`
-	Rollout      *RolloutLimits `yaml:"rollout"`      // bounds of rollouts over many scopes (hosts)
-	Freeze       string         `yaml:"freeze"`       // holds every run that would write, with the reason given
-	PullRequests PolicyPulls    `yaml:"pullRequests"` // narrows what may happen on pull requests
-	Source       plan.Source    `yaml:"-"`
+	Flapping int            `yaml:"flapping" jsonschema:"default=5,minimum=1"`
+	Rollout  *RolloutLimits `yaml:"rollout"` // bounds of rollouts over many scopes (hosts)
+	Freeze   string         `yaml:"freeze"`  // holds every run that would write, with the reason given
+	// WriteBack is how far a target may go with its own writeBack: off, by pull
+	// request (default), or commit to the branch itself.
+	WriteBack    string      `yaml:"writeBack" jsonschema:"default=pullRequest,enum=off,enum=pullRequest,enum=commit"`
+	PullRequests PolicyPulls `yaml:"pullRequests"` // narrows what may happen on pull requests
+	Source       plan.Source `yaml:"-"`
 }
 
 // Limit bounds one kind of impact: an absolute number, a share of what the

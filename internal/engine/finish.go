@@ -221,6 +221,9 @@ func (j *job) writeStatus(ctx context.Context, out outcome, prev, now store.Stat
 	if err := j.tellForge(ctx, prev, now); err != nil {
 		return err
 	}
+	if err := j.watchPromotions(ctx, prev, now); err != nil {
+		return err
+	}
 	return j.wakeDependents(ctx, prev, now)
 }
 

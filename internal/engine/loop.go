@@ -29,7 +29,7 @@ const (
 )
 
 // allKinds is the work that the engine answers.
-var allKinds = []store.WorkKind{store.Reconcile, store.Preview, store.Poll, store.Outbox}
+var allKinds = []store.WorkKind{store.Reconcile, store.Preview, store.Poll, store.Propose, store.Outbox}
 
 // Run answers work until ctx ends, then stops gracefully: running applies may
 // end, everything else is given back.
@@ -140,6 +140,8 @@ func (e *Engine) answer(ctx context.Context, l store.Lease) (done store.Finish) 
 		}
 	}()
 	switch l.Kind {
+	case store.Propose:
+		return e.proposals(ctx, l)
 	case store.Poll:
 		return e.poll(ctx, l)
 	case store.Preview:

@@ -173,6 +173,13 @@ func (j *job) makePlan(ctx context.Context) error {
 	if j.only != nil {
 		j.fpBefore = nil // it speaks of all scopes
 	}
+	live := j.leave(p)
+	if len(live) > 0 {
+		j.fpBefore = nil // it would stand for the desired state
+	}
+	if err := j.noteLive(ctx, live); err != nil {
+		return err
+	}
 	if j.plan, j.hash, err = j.seal(p); err != nil {
 		return err
 	}
@@ -213,6 +220,7 @@ func (j *job) confirmEmpty(ctx context.Context) error {
 	if again, err = j.narrow(again); err != nil {
 		return err
 	}
+	j.leave(again)
 	_, hash, err := j.seal(again)
 	if err != nil {
 		return err

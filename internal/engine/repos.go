@@ -48,6 +48,8 @@ type repoIndex struct {
 	paths     *pathIndex
 	// manifests lists target ids by the trueup.yaml that declares them.
 	manifests map[string][]string
+	// promotes has the targets that others promote from by themselves.
+	promotes map[string]bool
 	// dependents lists, for a target, those that wait for or read from it.
 	dependents map[string][]string
 }
@@ -266,7 +268,7 @@ func (e *Engine) buildIndex(ctx context.Context, name string, st store.Repositor
 
 func newRepoIndex(head string, ver int64) *repoIndex {
 	return &repoIndex{head: head, configVer: ver, targets: map[string]*config.Resolved{}, paths: newPathIndex(),
-		manifests: map[string][]string{}, dependents: map[string][]string{}}
+		promotes: map[string]bool{}, manifests: map[string][]string{}, dependents: map[string][]string{}}
 }
 
 func (x *repoIndex) add(r *config.Resolved) {
@@ -276,6 +278,9 @@ func (x *repoIndex) add(r *config.Resolved) {
 	x.targets[r.ID] = r
 	x.paths.add(r)
 	x.manifests[r.Manifest] = append(x.manifests[r.Manifest], r.ID)
+	if r.Promote != nil && r.Promote.After > 0 {
+		x.promotes[r.Promote.From] = true
+	}
 	for _, up := range upstreams(r) {
 		x.dependents[up] = append(x.dependents[up], r.ID)
 	}

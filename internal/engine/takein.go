@@ -56,6 +56,11 @@ func (e *Engine) takeIn(ctx context.Context, in *intake) error {
 		return err
 	}
 	e.updateIndex(in, st)
+	if len(in.index.promotes) > 0 {
+		if err := e.wantProposals(ctx, st.Name, store.ByClock, "promotion", "system:promotion"); err != nil {
+			return err
+		}
+	}
 	return e.intakeEvents(ctx, in, orphan)
 }
 

@@ -332,13 +332,20 @@ func (f *Forge) InTeam(ctx context.Context, team, user string) (bool, error) {
 	return slices.Contains(members, user), nil
 }
 
-// Propose opens a pull request.
+// Propose opens a pull request, or brings the open one of that branch up to
+// date.
 func (f *Forge) Propose(ctx context.Context, p forge.Proposal) (forge.PullRequest, error) {
 	leave, err := f.enter(ctx, "Propose")
 	if err != nil {
 		return forge.PullRequest{}, err
 	}
 	defer leave()
+	for _, pr := range f.pulls {
+		if pr.State == "open" && pr.Head == p.Head && pr.Base == p.Base && !pr.Fork {
+			pr.Title, pr.UpdatedAt = p.Title, f.now()
+			return *pr, nil
+		}
+	}
 	n := len(f.pulls) + 1
 	pr := &forge.PullRequest{Number: n, Title: p.Title, State: "open", Draft: p.Draft, Author: "trueup-bot", Base: p.Base, Head: p.Head,
 		HeadProject: f.Project, UpdatedAt: f.now(), Labels: p.Labels, URL: fmt.Sprintf("%s/pulls/%d", f.Info().WebURL, n)}
