@@ -72,6 +72,15 @@ func (b Bundle) LogValue() slog.Value {
 	return slog.StringValue(b.Driver + " bundle of " + b.Target)
 }
 
+// Input gives the parts of an input that every bundle has.
+func (b *Bundle) Input(prepared *Prepared) Input {
+	in := Input{Target: b.Target, Mode: b.Mode, Now: b.Now, Previously: b.Previously, Inventory: Inventory{}, Prepared: prepared}
+	for _, o := range b.Inventory {
+		in.Inventory[o.Key] = o
+	}
+	return in
+}
+
 // Content is a file's content by its hex SHA-256.
 type Content struct {
 	Sum  string `json:"sum"`
@@ -81,11 +90,10 @@ type Content struct {
 // Carrier is a Driver whose work on one host can be done by an agent there. It
 // packs bundles in its sessions and unpacks them on the host.
 type Carrier interface {
-	// Unpack makes the input that a session on the host plans and applies with.
-	Unpack(ctx context.Context, b *Bundle) (Input, error)
-	// OpenLocal opens a session to the very host. The environment has a name, a
-	// hash key and a log, and no Connect.
-	OpenLocal(ctx context.Context, env Environment) (Session, error)
+	// OpenBundle opens a session to the very host, and makes the input to plan
+	// and apply with. The environment has a name, a hash key and a log; what is
+	// needed of Connect travels in the bundle.
+	OpenBundle(ctx context.Context, env Environment, b *Bundle) (Session, Input, error)
 }
 
 // HostLister is a Driver whose environments are made of hosts.

@@ -97,31 +97,21 @@ func (b *Boxes) Open(_ context.Context, env driver.Environment, _ driver.Purpose
 	return &far{b: b, env: env}, nil
 }
 
-// OpenLocal gives a session on the very host.
-func (b *Boxes) OpenLocal(context.Context, driver.Environment) (driver.Session, error) {
-	return &near{b: b}, nil
-}
-
-// Unpack makes an input of a bundle.
-func (b *Boxes) Unpack(ctx context.Context, bd *driver.Bundle) (driver.Input, error) {
+// OpenBundle gives a session on the very host.
+func (b *Boxes) OpenBundle(ctx context.Context, _ driver.Environment, bd *driver.Bundle) (driver.Session, driver.Input, error) {
 	sums := map[string]string{}
 	if err := json.Unmarshal(bd.Desired, &sums); err != nil {
-		return driver.Input{}, err
+		return nil, driver.Input{}, err
 	}
 	files := map[string]string{}
 	for name, sum := range sums {
 		body, err := bd.Load(ctx, sum)
 		if err != nil {
-			return driver.Input{}, err
+			return nil, driver.Input{}, err
 		}
 		files[name] = string(body)
 	}
-	in := driver.Input{Target: bd.Target, Mode: bd.Mode, Now: bd.Now, Previously: bd.Previously, Inventory: driver.Inventory{},
-		Prepared: &driver.Prepared{State: wanted{string(bd.Scope): files}}}
-	for _, o := range bd.Inventory {
-		in.Inventory[o.Key] = o
-	}
-	return in, nil
+	return &near{b: b}, bd.Input(&driver.Prepared{State: wanted{string(bd.Scope): files}}), nil
 }
 
 // far is a session on the server.

@@ -86,12 +86,8 @@ func (a *Agent) open(ctx context.Context, r *wire.Request) (driver.Session, driv
 		return nil, driver.Input{}, driver.Permanent(fmt.Errorf("the bundle is for %q", r.Bundle.Scope))
 	}
 	r.Bundle.Load = func(_ context.Context, s string) ([]byte, error) { return a.cache.get(s) }
-	in, err := c.Unpack(ctx, &r.Bundle)
-	if err != nil {
-		return nil, in, err
-	}
+	s, in, err := c.OpenBundle(ctx, driver.Environment{Name: r.Bundle.Environment, HashKey: r.Bundle.HashKey, Log: a.Log}, &r.Bundle)
 	in.Log = a.Log
-	s, err := c.OpenLocal(ctx, driver.Environment{Name: r.Bundle.Environment, HashKey: r.Bundle.HashKey, Log: a.Log})
 	return s, in, err
 }
 

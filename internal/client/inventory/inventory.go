@@ -66,6 +66,28 @@ func (h *Host) In(group string) bool {
 	return found
 }
 
+// Only gives an inventory of one host alone, with the groups that it is in and
+// nothing of any other host. Depth says how deep its groups lie.
+func Only(h Host, depth map[string]int) *Inventory {
+	inv := &Inventory{Hosts: []*Host{&h}, byName: map[string]*Host{h.Name: &h}, groups: map[string]*Group{"all": {Name: "all", Hosts: []string{h.Name}}}}
+	slices.Sort(h.Groups)
+	for _, g := range h.Groups {
+		inv.groups[g] = &Group{Name: g, Depth: depth[g], Hosts: []string{h.Name}}
+	}
+	return inv
+}
+
+// Depths gives how deep the groups of a host lie.
+func (i *Inventory) Depths(h *Host) map[string]int {
+	out := map[string]int{}
+	for _, g := range h.Groups {
+		if group := i.groups[g]; group != nil {
+			out[g] = group.Depth
+		}
+	}
+	return out
+}
+
 // Matches tells whether a host is named by one of the globs or is in one of
 // the groups. Where neither names anything, every host matches; where both
 // do, it must be in a group and be named.

@@ -59,7 +59,8 @@ func (s *session) Plan(ctx context.Context, in driver.Input) (*plan.Plan, error)
 	if err != nil {
 		return nil, err
 	}
-	if err := st.gather(ctx, true); err != nil {
+	in, agents := st.withoutAgents()
+	if err := st.gather(ctx, true, agents...); err != nil {
 		return nil, err
 	}
 	p, err := setplan.Diff(in, st, st.want, st.read)
@@ -68,7 +69,7 @@ func (s *session) Plan(ctx context.Context, in driver.Input) (*plan.Plan, error)
 	}
 	p.Driver, p.Version, p.Warnings = "ssh", version, st.warn
 	st.notes(p)
-	return p, nil
+	return p, st.planAgents(ctx, p, agents)
 }
 
 // notes lets kinds add to their changes.
@@ -121,7 +122,17 @@ func (s *session) Apply(ctx context.Context, in driver.Input, p *plan.Plan, repo
 			st.keys[c.Scope][c.From] = true
 		}
 	}
-	return setplan.Apply(ctx, in, p, st, report)
+	rest, wait := st.applyAgents(ctx, p, report)
+	for name := range st.keys {
+		if s.callsIn(name) {
+			delete(st.keys, name)
+		}
+	}
+	if len(rest.Changes) == 0 {
+		return wait()
+	}
+	err = setplan.Apply(ctx, in, rest, st, report)
+	return errors.Join(err, wait())
 }
 
 // Scopes gives the hosts that the target lies in.

@@ -93,11 +93,11 @@ func (s *set) scopes() []plan.Scope {
 	return out
 }
 
-// gather reads all hosts, several at a time. A host that can't be read is an
+// gather reads all hosts but those that call in, several at a time. A host that can't be read is an
 // unknown scope; a mistake in the desired state ends it all.
-func (s *set) gather(ctx context.Context, texts bool) error {
-	names := s.scopes()
-	if len(names) == 0 {
+func (s *set) gather(ctx context.Context, texts bool, except ...plan.Scope) error {
+	names := slices.DeleteFunc(s.scopes(), func(n plan.Scope) bool { return slices.Contains(except, n) })
+	if len(names)+len(except) == 0 {
 		return driver.Permanent(errors.New("the target's scope holds no host of this environment"))
 	}
 	type result struct {
