@@ -46,8 +46,9 @@ type Connect struct {
 	// Password is a reference to a password to log in with.
 	Password secret.Ref `yaml:"password,omitempty" json:"password,omitempty"`
 	// KnownHosts are the files with the keys that hosts may show, in OpenSSH's
-	// form, also hashed and with @cert-authority. There is no way around them.
-	KnownHosts []string `yaml:"knownHosts" json:"knownHosts" strict:"one" jsonschema:"required"`
+	// form, also hashed and with @cert-authority. There is no way around them,
+	// except where all hosts have agents and nobody connects to any.
+	KnownHosts []string `yaml:"knownHosts,omitempty" json:"knownHosts,omitempty" strict:"one"`
 	// Jump lists hosts on the way to all others, nearest first, as
 	// user@host:port.
 	Jump []string `yaml:"jump,omitempty" json:"jump,omitempty" strict:"one"`
@@ -110,6 +111,9 @@ func (c *Connect) Validate() plan.Diagnostics {
 	if c.Inventory == "" && len(c.Hosts) == 0 {
 		d.Errorf(at, "inventory", "name an inventory file, or hosts", "no host is named")
 	}
+	if c.onlyAgents() {
+		return c.validateRest(d)
+	}
 	if len(c.KnownHosts) == 0 {
 		d.Errorf(at, "knownHosts", "name a known_hosts file; ssh-keyscan makes one, compare its keys with the hosts' consoles", "is missing: host keys are always checked")
 	}
@@ -119,6 +123,24 @@ func (c *Connect) Validate() plan.Diagnostics {
 	if c.Key == "" && (c.KeyPassphrase != "" || c.Certificate != "") {
 		d.Errorf(at, "key", "", "keyPassphrase and certificate belong to a key, which is missing")
 	}
+	return c.validateRest(d)
+}
+
+// onlyAgents tells that nobody has to be connected to: all hosts call in.
+func (c *Connect) onlyAgents() bool {
+	if c.KnownHosts != nil || c.Key != "" || c.Agent != "" || c.Password != "" || c.Inventory == "" && len(c.Hosts) == 0 {
+		return false
+	}
+	for _, h := range c.Hosts {
+		if !h.Agent {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *Connect) validateRest(d plan.Diagnostics) plan.Diagnostics {
+	at := plan.Source{}
 	for i, j := range c.Jump {
 		if _, _, err := parseJump(j, "x", 22); err != nil {
 			d.Errorf(at, fmt.Sprintf("jump[%d]", i), "write user@host:port", "%v", err)

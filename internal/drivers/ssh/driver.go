@@ -77,11 +77,14 @@ func (sshDriver) Open(ctx context.Context, env driver.Environment, purpose drive
 	if err != nil {
 		return nil, driver.Permanent(fmt.Errorf("environment %s: %w", env.Name, err))
 	}
+	s := &session{env: env, connect: c, inventory: inv, purpose: purpose, facts: map[string]*Facts{}}
+	if c.onlyAgents() {
+		return s, nil
+	}
 	d, err := newDialer(ctx, c, env)
 	if err != nil {
 		return nil, fmt.Errorf("environment %s: connect: %w", env.Name, err)
 	}
-	s := &session{env: env, connect: c, inventory: inv, purpose: purpose, dial: d, facts: map[string]*Facts{}}
-	s.close = d.pool.Close
+	s.dial, s.close = d, d.pool.Close
 	return s, nil
 }

@@ -43,6 +43,9 @@ func (s *session) transport(h *inventory.Host) (transport, error) {
 	if h.Agent {
 		return nil, fmt.Errorf("%w: the host's agent calls in, nobody connects to it", driver.ErrUnreachable)
 	}
+	if s.dial == nil {
+		return nil, driver.Permanent(fmt.Errorf("%s has no agent, and connect has neither knownHosts nor a key to connect with", h.Name))
+	}
 	return s.dial.transport(h)
 }
 
