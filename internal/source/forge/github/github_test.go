@@ -236,6 +236,7 @@ func TestWhoMayWhat(t *testing.T) {
 	f.one["GET /orgs/acme/teams/sre/memberships/ann"] = m{"state": "active"}
 	f.one["GET /orgs/acme/teams/sre/memberships/bob"] = m{"state": "pending"}
 	f.one["GET /orgs/acme/teams/denied/memberships/ann"] = 403
+	f.one["GET /orgs/acme/teams/denied"] = m{"slug": "denied"}
 	for _, c := range []struct {
 		team, user string
 		in, fails  bool
