@@ -50,6 +50,15 @@ type Destroyer interface {
 	Destroy(ctx context.Context, owned Inventory, report Report) error
 }
 
+// Binder is a ScopeSpec that means something only in an environment, because
+// it names groups of its hosts, say. The engine binds it before it asks what
+// lies inside; unbound it must contain nothing that it can't tell.
+type Binder interface {
+	// Bind gives the scope for an environment: its connect, as it was decoded,
+	// and the directory that relative paths in it start from.
+	Bind(connect any, dir string) (ScopeSpec, error)
+}
+
 // Scoper is a Session whose environment has several scopes of its own making
 // (hosts, say): it tells their names, groups and variables. A rollout takes
 // its order, its `--limit` and the variables of its health checks from here.

@@ -98,14 +98,17 @@ func (j *job) owners(ctx context.Context) error {
 }
 
 func (j *job) facts(ctx context.Context) (Facts, error) {
-	f := Facts{Plan: j.plan, Person: j.person(), Outside: j.outside(), Repointed: j.repointed(),
+	outside, err := j.outside()
+	if err != nil {
+		return Facts{}, err
+	}
+	f := Facts{Plan: j.plan, Person: j.person(), Outside: outside, Repointed: j.repointed(),
 		Holds: Holds{PolicyFreeze: j.policy.Freeze, ConfigFreeze: j.cfg.Freeze, Suspend: j.res.Suspend, Retired: j.env.Retired},
 		Drift: Drift{DriftOnly: j.driftOnly(), ReportDrift: j.policy.Drift == "report", LetIn: j.status.RestsOn}}
 	f.Undo = j.undo
 	if j.status.Stopped != "" && j.status.Stopped == j.stateKey() {
 		f.Stopped = j.status.StoppedText
 	}
-	var err error
 	if f.Hold, err = j.hold(ctx); err != nil {
 		return f, err
 	}
@@ -161,7 +164,11 @@ func (j *job) driftOnly() bool {
 }
 
 // outside lists the changes that no grant covers.
-func (j *job) outside() []string {
+func (j *job) outside() ([]string, error) {
+	grants, err := j.boundGrants()
+	if err != nil {
+		return nil, err
+	}
 	var out []string
 	for i := range j.plan.Changes {
 		c := &j.plan.Changes[i]
@@ -170,16 +177,16 @@ func (j *job) outside() []string {
 			keys = append(keys, plan.Key{Scope: c.Scope, Address: c.From})
 		}
 		for _, k := range keys {
-			if !j.granted(k, c.Kind) {
+			if !granted(grants, k, c.Kind) {
 				out = append(out, k.String())
 			}
 		}
 	}
-	return out
+	return out, nil
 }
 
-func (j *job) granted(k plan.Key, kind string) bool {
-	for _, g := range j.grants {
+func granted(grants []config.Grant, k plan.Key, kind string) bool {
+	for _, g := range grants {
 		if g.Scope == nil || g.Scope.Contains(k, kind) {
 			return true
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"trueup.dev/trueup/internal/config"
@@ -153,6 +154,23 @@ func (j *job) decode(body []byte) error {
 		return driver.Permanent(err)
 	}
 	return nil
+}
+
+// boundGrants gives the grants with scopes that know their environment.
+func (j *job) boundGrants() ([]config.Grant, error) {
+	out := slices.Clone(j.grants)
+	for i, g := range out {
+		b, ok := g.Scope.(driver.Binder)
+		if !ok {
+			continue
+		}
+		bound, err := b.Bind(j.env.Connect, j.cfg.Dir)
+		if err != nil {
+			return nil, driver.Permanent(fmt.Errorf("environment %s: the scope of a grant: %w", j.env.Name, err))
+		}
+		out[i].Scope = bound
+	}
+	return out, nil
 }
 
 // request is what a person asked for, beside "reconcile".

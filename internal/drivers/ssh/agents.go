@@ -23,7 +23,7 @@ func noSecret(_ context.Context, ref secret.Ref) (secret.Value, error) {
 }
 
 // callsIn tells whether a host has an agent.
-func (s *session) callsIn(name plan.Scope) bool {
+func (s *set) callsIn(name plan.Scope) bool {
 	if s.over != nil {
 		return false // this is the agent
 	}

@@ -180,7 +180,7 @@ func (sshDriver) OpenBundle(ctx context.Context, env driver.Environment, b *driv
 	h := inventory.Host{Name: c.Host.Name, Address: c.Host.Address, Groups: c.Host.Groups, Vars: c.Host.Vars}
 	env.Connect = c.Connect
 	env.Secret = noSecret
-	s := &session{env: env, connect: c.Connect, inventory: inventory.Only(h, c.Host.Depths), purpose: driver.Write, facts: map[string]*Facts{},
+	s := &session{env: env, connect: c.Connect, fixed: inventory.Only(h, c.Host.Depths), purpose: driver.Write, facts: map[string]*Facts{},
 		over: func(*inventory.Host) (transport, error) { return &local{}, nil }}
 	in := b.Input(nil)
 	in.Spec, in.Scope, in.Values, in.Path = c.Spec, c.Scope, c.Values, c.Path

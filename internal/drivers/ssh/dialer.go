@@ -5,9 +5,11 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 
 	"trueup.dev/trueup/internal/client/inventory"
 	client "trueup.dev/trueup/internal/client/ssh"
@@ -19,8 +21,12 @@ type dialer struct {
 	connect *Connect
 	pool    *client.Pool
 	auth    client.Auth
-	known   *client.KnownHosts
 	sudo    *client.Sudo
+	files   []string // known_hosts
+
+	mu    sync.Mutex
+	known *client.KnownHosts
+	stamp string // of the files, as they were read
 }
 
 func newDialer(ctx context.Context, c *Connect, env driver.Environment) (*dialer, error) {
@@ -31,14 +37,35 @@ func newDialer(ctx context.Context, c *Connect, env driver.Environment) (*dialer
 			files[i] = filepath.Join(env.Dir, f)
 		}
 	}
-	var err error
-	if d.known, err = client.LoadKnownHosts(files...); err != nil {
-		return nil, driver.Permanent(fmt.Errorf("knownHosts: %w", err))
+	d.files = files
+	if err := d.refresh(); err != nil {
+		return nil, err
 	}
 	if err := d.credentials(ctx, env); err != nil {
 		return nil, err
 	}
 	return d, nil
+}
+
+// refresh reads the known_hosts files if they have changed.
+func (d *dialer) refresh() error {
+	stamp := ""
+	for _, f := range d.files {
+		if info, err := os.Stat(f); err == nil {
+			stamp += fmt.Sprintf("%s %d %d\n", f, info.Size(), info.ModTime().UnixNano())
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.known != nil && stamp == d.stamp {
+		return nil
+	}
+	known, err := client.LoadKnownHosts(d.files...)
+	if err != nil {
+		return driver.Permanent(fmt.Errorf("knownHosts: %w", err))
+	}
+	d.known, d.stamp = known, stamp
+	return nil
 }
 
 // credentials resolves the references.
@@ -88,16 +115,19 @@ func (d *dialer) target(h *inventory.Host) (*client.Target, error) {
 	if len(jumps) == 0 {
 		jumps = d.connect.Jump
 	}
+	d.mu.Lock()
+	known := d.known
+	d.mu.Unlock()
 	var before *client.Target
 	for _, j := range jumps {
 		who, addr, err := parseJump(j, cmp.Or(d.connect.User, "root"), 22)
 		if err != nil {
 			return nil, driver.Permanent(fmt.Errorf("host %s: jump: %w", h.Name, err))
 		}
-		before = &client.Target{Name: j, Addr: addr, User: who, Auth: d.auth, KnownHosts: d.known, Jump: before, ConnectTimeout: d.connect.Timeout}
+		before = &client.Target{Name: j, Addr: addr, User: who, Auth: d.auth, KnownHosts: known, Jump: before, ConnectTimeout: d.connect.Timeout}
 	}
 	return &client.Target{Name: h.Name, Addr: net.JoinHostPort(h.Address, strconv.Itoa(port)), User: user, Auth: d.auth,
-		KnownHosts: d.known, Jump: before, ConnectTimeout: d.connect.Timeout}, nil
+		KnownHosts: known, Jump: before, ConnectTimeout: d.connect.Timeout}, nil
 }
 
 // transport gives the seam to a host.

@@ -73,11 +73,10 @@ func (sshDriver) Open(ctx context.Context, env driver.Environment, purpose drive
 	if err := c.Validate().Err(); err != nil {
 		return nil, driver.Permanent(fmt.Errorf("environment %s: connect: %w", env.Name, err))
 	}
-	inv, err := c.inventory(env.Dir)
-	if err != nil {
+	if _, err := c.inventory(env.Dir); err != nil {
 		return nil, driver.Permanent(fmt.Errorf("environment %s: %w", env.Name, err))
 	}
-	s := &session{env: env, connect: c, inventory: inv, purpose: purpose, facts: map[string]*Facts{}}
+	s := &session{env: env, connect: c, purpose: purpose, facts: map[string]*Facts{}}
 	if c.onlyAgents() {
 		return s, nil
 	}

@@ -103,7 +103,7 @@ func plainJSON(v any) (any, error) {
 // leaver is a kind whose objects are not simply removed when they are no
 // longer asked for. It gives what they should become, or nil.
 type leaver interface {
-	leave(spec *Spec, owned driver.Owned) *object
+	leave(h *host, owned driver.Owned) *object
 }
 
 // leaving adds what owned objects should become that nobody asks for now.
@@ -117,7 +117,7 @@ func (h *host) leaving(owned map[plan.Address]driver.Owned) {
 		if !ok || asked[a] {
 			continue
 		}
-		if w := l.leave(h.spec, o); w != nil {
+		if w := l.leave(h, o); w != nil {
 			w.Source = o.Source
 			h.wants = append(h.wants, w)
 		}

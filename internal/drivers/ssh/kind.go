@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"sync"
 
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/driver/setplan"
@@ -55,11 +56,12 @@ const (
 
 // kinds lists every kind. New ones are added here.
 func kinds() []kind {
-	return []kind{pathKind{}, packageKind{}, sysctlKind{}, cronKind{}, unitKind{}, commandKind{}, handlerKind{}}
+	return []kind{groupKind{}, userKind{}, packageKind{}, pathKind{}, blockKind{}, keysKind{}, sysctlKind{}, cronKind{}, unitKind{},
+		commandKind{}, handlerKind{}}
 }
 
 // byName finds kinds by the names of their objects.
-var byName = func() map[string]kind {
+var byName = sync.OnceValue(func() map[string]kind {
 	m := map[string]kind{}
 	for _, k := range kinds() {
 		for _, n := range k.info().names {
@@ -67,9 +69,9 @@ var byName = func() map[string]kind {
 		}
 	}
 	return m
-}()
+})
 
-func kindOf(name string) kind { return byName[name] }
+func kindOf(name string) kind { return byName()[name] }
 
 // kindOfAddress gives the kind that an address belongs to.
 func kindOfAddress(a plan.Address) string {
@@ -80,7 +82,7 @@ func kindOfAddress(a plan.Address) string {
 	return kind
 }
 
-func kindNames() []string { return sortedKeys(byName) }
+func kindNames() []string { return sortedKeys(byName()) }
 
 // state is what one object is, desired or observed. It is JSON, so that it can
 // be remembered and can travel to an agent.

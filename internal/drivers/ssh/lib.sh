@@ -172,7 +172,8 @@ enter() {
 		echo "the directory $1 is not there or can't be entered"
 		return 1
 	}
-	r=$(pwd -P)
+	r=$(pwd -P; echo .)
+	r=${r%"$NL".}
 	[ "$r" = "$1" ] || [ "$W" != "$U" ] || way "$r" || return 1
 	D=$(stat -c '%d:%i' .)
 	[ "$W" != "$U" ] || [ "$D" = "$(stat -c '%d:%i' -- "$r")" ] || {
@@ -360,4 +361,24 @@ receive() {
 			as -c "N=$N W=$W D=$D$NL$LIB$NL$2" 2>&1 || no 0
 		fi
 	)
+}
+
+# entry FILE NAME LINE: the line of passwd or group still is what it was; ''
+# for none.
+entry() {
+	y=
+	while IFS= read -r x; do
+		case $x in "$2":*) y=$x; break ;; esac
+	done <"$1"
+	[ "$y" = "$3" ] || changed "the entry of $2 in $1"
+}
+has_group() { while IFS=: read -r x y; do [ "$x" = "$1" ] && return 0; done </etc/group; return 1; }
+# home_of USER: $H, the user's home directory.
+home_of() {
+	H=
+	while IFS=: read -r a b c d e f g; do
+		if [ "$a" = "$1" ]; then H=$f; return 0; fi
+	done </etc/passwd
+	echo "there is no user $1"
+	return 1
 }

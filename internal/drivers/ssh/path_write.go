@@ -184,7 +184,8 @@ func (p *pathWriter) unit(steps []step) {
 	case kindSymlink:
 		prep = append(prep, "ln -s -- "+quote(s.To)+" "+quote(names[0]), owner(s, old, "-h ", names...))
 	case kindDir:
-		prep = append(prep, "mkdir -- "+quoteAll(names), owner(s, old, "", names...), "chmod "+s.Mode+" "+quoteAll(names))
+		// Five digits: with four, chmod keeps a directory's setgid bit.
+		prep = append(prep, "mkdir -- "+quoteAll(names), owner(s, old, "", names...), "chmod 0"+s.Mode+" "+quoteAll(names))
 	default:
 		for i, st := range steps {
 			body, err := content(stateOf(st.New))
@@ -252,7 +253,7 @@ func (p *pathWriter) touch(steps []step) {
 			if staged {
 				at = "../" + base
 			}
-			cmds = []string{"cd -P -- " + quote(at), check(".", old), "same_inode " + quote(old.fact.Inode), owner(s, old, "", "."), "chmod " + s.Mode + " .", "sy ."}
+			cmds = []string{"cd -P -- " + quote(at), check(".", old), "same_inode " + quote(old.fact.Inode), owner(s, old, "", "."), "chmod 0" + s.Mode + " .", "sy ."}
 		} else {
 			if !staged {
 				fmt.Fprintf(&p.body, "stage || { no %s; exit; }\n", strings.Trim(p.w.list(steps), "'"))

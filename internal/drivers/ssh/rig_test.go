@@ -190,3 +190,5 @@ func (b *bench) has(name, text string) {
 		b.Errorf("%s holds %q (%v), not %q", name, got, err, text)
 	}
 }
+
+func addr(b *bench, name string) plan.Address { return plan.Address(b.at(name)) }

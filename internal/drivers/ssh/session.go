@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"sync"
 
 	"trueup.dev/trueup/internal/client/inventory"
@@ -15,13 +16,14 @@ import (
 // session is the hosts of an environment. Connections are kept as long as it
 // lives.
 type session struct {
-	env       driver.Environment
-	connect   *Connect
-	inventory *inventory.Inventory
-	purpose   driver.Purpose
-	dial      *dialer
+	env     driver.Environment
+	connect *Connect
+	purpose driver.Purpose
+	dial    *dialer
 	// over takes the place of dial where hosts are reached another way.
-	over  func(h *inventory.Host) (transport, error)
+	over func(h *inventory.Host) (transport, error)
+	// fixed takes the place of connect's inventory.
+	fixed *inventory.Inventory
 	close func() error
 
 	mu    sync.Mutex
@@ -127,7 +129,7 @@ func (s *session) Apply(ctx context.Context, in driver.Input, p *plan.Plan, repo
 	}
 	rest, wait := st.applyAgents(ctx, p, report)
 	for name := range st.keys {
-		if s.callsIn(name) {
+		if st.callsIn(name) {
 			delete(st.keys, name)
 		}
 	}
@@ -138,11 +140,98 @@ func (s *session) Apply(ctx context.Context, in driver.Input, p *plan.Plan, repo
 	return errors.Join(err, wait())
 }
 
+// refresh reads the inventory again, and the known_hosts files if they have
+// changed: a session lives long, and both change without the configuration.
+func (s *session) refresh() (*inventory.Inventory, error) {
+	if s.fixed != nil {
+		return s.fixed, nil
+	}
+	if s.dial != nil {
+		if err := s.dial.refresh(); err != nil {
+			return nil, fmt.Errorf("environment %s: %w", s.env.Name, err)
+		}
+	}
+	inv, err := s.connect.inventory(s.env.Dir)
+	if err != nil {
+		return nil, driver.Permanent(fmt.Errorf("environment %s: %w", s.env.Name, err))
+	}
+	return inv, nil
+}
+
+// Command runs a command of the operator's on a host.
+func (s *session) Command(ctx context.Context, scope plan.Scope, c driver.Command, log func(line string)) error {
+	inv, err := s.refresh()
+	if err != nil {
+		return err
+	}
+	h := inv.Host(string(scope))
+	if h == nil {
+		return driver.Permanent(fmt.Errorf("there is no host %s in the inventory", scope))
+	}
+	t, err := s.transport(h)
+	if err != nil {
+		return err
+	}
+	// Variables may be secret: they go through the input, not the command line.
+	sc := newScript()
+	for _, name := range sortedKeys(c.Env) {
+		if !variable.MatchString(name) {
+			return driver.Permanent(fmt.Errorf("%q is no name of a variable", name))
+		}
+		fmt.Fprintf(sc, "export %s=%s\n", name, quote(c.Env[name].Reveal()))
+	}
+	if c.Dir != "" {
+		fmt.Fprintf(sc, "cd -- %s || exit 1\n", quote(c.Dir))
+	}
+	fmt.Fprintf(sc, "%s 2>&1\nexit\n", quoteAll(c.Args))
+	out := &lines{log: log}
+	err = t.run(ctx, shellFromStdin, sc.text(false), out)
+	out.flush()
+	var exit *exitError
+	if errors.As(err, &exit) {
+		return fmt.Errorf("%s: %w", scope, err)
+	}
+	return err
+}
+
+var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// lines cuts output into lines.
+type lines struct {
+	log func(string)
+	buf []byte
+}
+
+const maxLine = 4 << 10
+
+// Write takes the next piece.
+func (l *lines) Write(p []byte) (int, error) {
+	for _, c := range p {
+		if c == '\n' {
+			l.log(string(l.buf))
+			l.buf = l.buf[:0]
+		} else if len(l.buf) < maxLine {
+			l.buf = append(l.buf, c)
+		}
+	}
+	return len(p), nil
+}
+
+func (l *lines) flush() {
+	if len(l.buf) > 0 {
+		l.log(string(l.buf))
+	}
+}
+
 // Scopes gives the hosts that the target lies in.
 func (s *session) Scopes(_ context.Context, in driver.Input) ([]driver.ScopeInfo, error) {
-	in.Scope = scopeOf(in).with(s.inventory)
+	inv, err := s.refresh()
+	if err != nil {
+		return nil, err
+	}
+	in.Scope = scopeOf(in).with(inv)
 	var out []driver.ScopeInfo
-	for _, h := range s.inventory.Hosts {
+	for _, h := range inv.Hosts {
 		if scopeOf(in).containsHost(h.Name) {
 			vars := map[string]any{}
 			for k, v := range h.Vars {

@@ -21,9 +21,10 @@ import (
 // asks for.
 type set struct {
 	*session
-	in    driver.Input
-	doc   *document // nil when everything is to go
-	owned map[plan.Scope]map[plan.Address]driver.Owned
+	in        driver.Input
+	inventory *inventory.Inventory
+	doc       *document // nil when everything is to go
+	owned     map[plan.Scope]map[plan.Address]driver.Owned
 	// keys limits an apply to what its plan touches; nil is everything.
 	keys map[plan.Scope]map[plan.Address]bool
 
@@ -35,7 +36,11 @@ type set struct {
 }
 
 func (s *session) newSet(ctx context.Context, in driver.Input) (*set, error) {
-	st := &set{session: s, in: in, owned: map[plan.Scope]map[plan.Address]driver.Owned{}, hosts: map[plan.Scope]*host{}}
+	inv, err := s.refresh()
+	if err != nil {
+		return nil, err
+	}
+	st := &set{session: s, inventory: inv, in: in, owned: map[plan.Scope]map[plan.Address]driver.Owned{}, hosts: map[plan.Scope]*host{}}
 	for k, o := range in.Inventory {
 		if st.owned[k.Scope] == nil {
 			st.owned[k.Scope] = map[plan.Address]driver.Owned{}
@@ -47,7 +52,6 @@ func (s *session) newSet(ctx context.Context, in driver.Input) (*set, error) {
 	}
 	prep := in.Prepared
 	if prep == nil || prep.State == nil {
-		var err error
 		if prep, err = (sshDriver{}).Prepare(ctx, in); err != nil {
 			return nil, err
 		}
@@ -60,7 +64,7 @@ func (s *session) newSet(ctx context.Context, in driver.Input) (*set, error) {
 		return nil, driver.Permanent(fmt.Errorf("ssh: prepared state is a %T", prep.State))
 	}
 	st.doc = doc
-	st.warn = append(prep.Diagnostics.Warnings(), doc.unknownParts(s.inventory)...)
+	st.warn = append(prep.Diagnostics.Warnings(), doc.unknownParts(inv)...)
 	return st, nil
 }
 
@@ -90,7 +94,7 @@ func (s *set) scopes() []plan.Scope {
 			out = append(out, name)
 		}
 	}
-	return out
+	return slices.DeleteFunc(out, func(name plan.Scope) bool { return !s.in.Covers(name) })
 }
 
 // gather reads all hosts but those that call in, several at a time. A host that can't be read is an
