@@ -207,7 +207,7 @@ func TestCSVRunsNothing(t *testing.T) {
 			}
 		}
 	}
-	if got := strings.Join(lines[2][:12], ";"); !strings.Contains(got, "a;dns;r1;succeeded;c0ffee") || lines[2][14] != `pull request #7 =HYPERLINK("http://evil")` || lines[2][11] != "ann-gh (user:ann)" {
+	if got := strings.Join(lines[2][:13], ";"); !strings.Contains(got, "a;dns;r1;succeeded;c0ffee") || lines[2][15] != `pull request #7 =HYPERLINK("http://evil")` || lines[2][11] != "ann-gh (user:ann)" {
 		t.Errorf("%q", lines[2])
 	}
 }

@@ -31,7 +31,8 @@ type Row struct {
 	Changes     string
 	RestsOn     string
 	Proposed    string
-	Approved    string
+	Approved    string // whose approval counted
+	Reviewed    string // who approved on the forge, counted or not
 	Merged      string
 	Request     string // the pull request, with its title
 	RequestURL  string
@@ -70,11 +71,14 @@ func (r *Row) run(x store.Run) {
 	if x.Gate != "" {
 		r.State += " by " + x.Gate
 	}
+	if who, ok := strings.CutPrefix(x.Approval, "approved by "); ok {
+		r.Approved = who
+	}
 	o := x.Origin
 	if o == nil {
 		return
 	}
-	r.Proposed, r.Approved, r.Merged = o.Proposed.String(), strings.Join(o.Approvers(), ", "), o.Merged.String()
+	r.Proposed, r.Reviewed, r.Merged = o.Proposed.String(), strings.Join(o.Approvers(), "; "), o.Merged.String()
 	r.Request, r.RequestURL, r.CommitURL = o.Request(), o.URL, o.CommitURL
 	if r.Request != "" && o.Title != "" {
 		r.Request += " " + o.Title
@@ -132,7 +136,7 @@ func Rows(records []Record) []Row {
 }
 
 var csvHead = []string{"seq", "time", "kind", "actor", "target", "environment", "run", "state", "commit", "changes", "rests on",
-	"proposed by", "approved by", "merged by", "request", "request url", "commit url", "reason", "hash"}
+	"proposed by", "approved by", "reviewed by", "merged by", "request", "request url", "commit url", "reason", "hash"}
 
 // CSV writes rows for spreadsheets. A cell that one would take for a formula
 // gets an apostrophe in front.
@@ -143,7 +147,7 @@ func CSV(w io.Writer, rows []Row) error {
 	}
 	for _, r := range rows {
 		line := []string{fmt.Sprint(r.Seq), r.At.UTC().Format(time.RFC3339Nano), r.Kind, r.Actor, r.Target, r.Environment, r.Run, r.State, r.Commit,
-			r.Changes, r.RestsOn, r.Proposed, r.Approved, r.Merged, r.Request, r.RequestURL, r.CommitURL, r.Reason, r.Hash}
+			r.Changes, r.RestsOn, r.Proposed, r.Approved, r.Reviewed, r.Merged, r.Request, r.RequestURL, r.CommitURL, r.Reason, r.Hash}
 		for i := range line {
 			line[i] = cell(line[i])
 		}
