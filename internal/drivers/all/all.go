@@ -5,6 +5,7 @@ import (
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/drivers/dns"
 	"trueup.dev/trueup/internal/drivers/files"
+	"trueup.dev/trueup/internal/drivers/ssh"
 )
 
 // Registry gives every driver by its name.
@@ -12,5 +13,6 @@ func Registry() driver.Registry {
 	return driver.Registry{
 		"dns":   dns.New(),
 		"files": files.New(),
+		"ssh":   ssh.New(),
 	}
 }
