@@ -80,7 +80,9 @@ func (p *previewing) readCommands(ctx context.Context, number int) error {
 	if err != nil {
 		return fmt.Errorf("comments: %w", err)
 	}
-	for _, c := range all {
+	p.order = map[string]int{}
+	for i, c := range all {
+		p.order[c.ID] = i
 		found := parseCommands(c.Body)
 		if len(found) == 0 || strings.HasPrefix(c.Body, markerStart) {
 			continue
@@ -144,7 +146,9 @@ func whoMay(list []string) []string {
 }
 
 // vouch tells whether somebody trusted stands behind the head, so that code
-// of the repository may run: its author, or whoever asked for a plan of it.
+// of the repository may run: its author, or whoever asked for a plan of it. A
+// comment is about the head that was shown when it was written: one that was
+// pushed meanwhile is another.
 func (p *previewing) vouch(ctx context.Context) error {
 	if p.Vouched == p.Facts.HeadCommit {
 		return nil
@@ -154,9 +158,13 @@ func (p *previewing) vouch(ctx context.Context) error {
 	if err != nil {
 		return nil //nolint:nilerr // nobody is trusted less than nobody
 	}
+	shown, err := p.shownPlans(ctx)
+	if err != nil {
+		return err
+	}
 	candidates := []identity.Person{author}
 	for _, c := range p.comments {
-		if c.verb == "plan" && c.allowed == nil {
+		if c.verb == "plan" && c.allowed == nil && p.after(c, shown) {
 			candidates = append(candidates, c.who)
 		}
 	}

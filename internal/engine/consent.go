@@ -29,6 +29,11 @@ func (p *previewing) approve(ctx context.Context, c command) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if isHash := strings.HasPrefix(chosen.Hash, strings.ToLower(c.arg)); !isHash {
+		if err := p.sawIt(ctx, c); err != nil {
+			return "", err
+		}
+	}
 	given := store.Assent{Party: store.Party{Login: c.who.Login}, Via: store.ByComment, Commit: p.Facts.HeadCommit, URL: c.comment.URL, At: c.comment.At}
 	if c.who.Known() {
 		given.Actor = c.who.Actor
@@ -51,6 +56,45 @@ func (p *previewing) approve(ctx context.Context, c command) (string, error) {
 		return fmt.Sprintf("Approved plan %s of %s; it still %s.", render.Code(chosen.Hash[:12]), render.Code(chosen.ID), render.Code(chosen.Approval.Missing)), nil
 	}
 	return fmt.Sprintf("Approved plan %s of %s. The approval stands as long as the plan stays what it is.", render.Code(chosen.Hash[:12]), render.Code(chosen.ID)), nil
+}
+
+// sawIt refuses a command that does not name a plan by its hash when the plans
+// were others, or not there yet, when it was written.
+func (p *previewing) sawIt(ctx context.Context, c command) error {
+	shown, err := p.shownPlans(ctx)
+	if err != nil {
+		return err
+	}
+	if !p.after(c, shown) {
+		return refusef("the plan has changed since, or was not there yet: look at it again")
+	}
+	return nil
+}
+
+// shownPlans gives when the plans that stand now came to be shown; the zero
+// value is not yet.
+func (p *previewing) shownPlans(ctx context.Context) (store.Said, error) {
+	shown, err := p.e.store.Said(ctx, p.conf.Name, fmt.Sprintf("shown/%d", p.rec.Number))
+	if key := p.plansKey(); errors.Is(err, store.ErrNotFound) || err == nil && (key == "" || shown.Hash != key) {
+		return store.Said{}, nil
+	}
+	return shown, err
+}
+
+// after tells whether a comment was written after the plans were shown: by the
+// order of the comments, which is the forge's and needs no clocks; by time
+// where the comment that came before the plans is gone.
+func (p *previewing) after(c command, shown store.Said) bool {
+	last, there := p.order[shown.ID]
+	switch {
+	case shown.Hash == "":
+		return false
+	case shown.ID == "":
+		return true
+	case there:
+		return p.order[c.comment.ID] > last
+	}
+	return c.comment.At.After(shown.At)
 }
 
 // approveHeld approves the plan of a run that is held after the merge.
@@ -249,15 +293,8 @@ func (p *previewing) analysed(ctx context.Context) (*change, error) {
 // that were shown when they were given. Whether the rules count them is up to
 // the rules.
 func (p *previewing) reviews(ctx context.Context) error {
-	key := p.plansKey()
-	if key == "" || p.Planning || p.Refused != "" {
-		return nil
-	}
-	shown, err := p.e.store.Said(ctx, p.conf.Name, fmt.Sprintf("shown/%d", p.rec.Number))
-	if errors.Is(err, store.ErrNotFound) || err == nil && shown.Hash != key {
-		return nil
-	}
-	if err != nil {
+	shown, err := p.shownPlans(ctx)
+	if err != nil || shown.Hash == "" {
 		return err
 	}
 	all, err := p.headReviews(ctx)

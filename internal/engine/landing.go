@@ -33,7 +33,7 @@ func (e *Engine) land(ctx context.Context, in *intake) error {
 		return nil
 	}
 	return e.store.PutLanding(ctx, in.fence, store.Landing{Repository: in.conf.Name, Commit: in.rev.Commit, Ref: in.rev.Ref,
-		Before: in.state.Head, Targets: sortedKeys(in.due), At: e.clock()})
+		Before: in.state.Head, Targets: sortedKeys(in.due), Mistakes: len(in.invalid.Errors()), At: e.clock()})
 }
 
 // pendingLandings is how many commits are looked at again when a newer one

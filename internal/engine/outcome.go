@@ -144,7 +144,14 @@ func (t *telling) landing(ctx context.Context) error {
 		return err
 	}
 	url := first(t.e.publicURL(), commitURL(t.f.Info(), t.Commit))
-	if err := t.status(ctx, landStatus(t.Commit, land.Ref, out, url)); err != nil {
+	s := landStatus(t.Commit, land.Ref, out, url)
+	if land.Mistakes > 0 {
+		text := counted(land.Mistakes, "mistake") + " in the configuration: the targets concerned stay as they are"
+		if s.State, s.Description = forge.StatusFailure, text+"; "+s.Description; len(out) == 0 {
+			s.Description = text
+		}
+	}
+	if err := t.status(ctx, s); err != nil {
 		return err
 	}
 	if err := t.deployments(ctx, land, out, url); err != nil {

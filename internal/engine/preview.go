@@ -25,11 +25,18 @@ type previewing struct {
 	rec   store.Pull
 	known bool // it was seen before
 	pull
-	repo     store.RepositoryState
-	mirror   *git.Mirror
-	comments []command
-	again    time.Duration // look again after this
-	changed  *change       // the merge result, analysed
+	repo   store.RepositoryState
+	mirror *git.Mirror
+	talk
+	again   time.Duration // look again after this
+	changed *change       // the merge result, analysed
+	before  []pullTarget  // plans that stand where the inputs are the same
+}
+
+// talk is what people say on a pull request.
+type talk struct {
+	comments []command      // that were not answered yet
+	order    map[string]int // of all comments, by id
 }
 
 // preview answers one lease of preview work.
@@ -155,6 +162,9 @@ func (p *previewing) open(ctx context.Context, facts forge.PullRequest) error {
 		if err := p.save(ctx); err != nil {
 			return err
 		}
+	}
+	if !moved && !p.forced() && p.ConfigVer == p.cfg.version && !p.PlannedAt.IsZero() {
+		p.before = p.Targets
 	}
 	p.Refused, p.Failed, p.Retry, p.Findings, p.Targets = "", "", false, nil, nil
 	p.ConfigVer, p.Ref = p.cfg.version, p.repo.Ref

@@ -41,6 +41,12 @@ func (p *previewing) plan(ctx context.Context, base string) error {
 	}
 	p.changed = pv
 	p.fill(pv)
+	pv.before = map[string]pullTarget{}
+	for _, t := range p.before {
+		if t.State == pullPlanned || t.State == pullNothing {
+			pv.before[t.ID] = t
+		}
+	}
 	p.Targets, err = p.e.planAll(ctx, pv)
 	return err
 }
@@ -80,11 +86,18 @@ type change struct {
 	// coming are all targets as they would be, new and changed ones.
 	coming  map[string]*config.Resolved
 	renamed map[string]string // new id to the one it had
-	actor   store.Actor
-	origin  *store.Origin
-	trusted bool
+	// before are plans that stand as long as their inputs are the same.
+	before map[string]pullTarget
+	sponsor
 	// superseded stops the planning when something newer waits; nil never does.
 	superseded func(context.Context) error
+}
+
+// sponsor is who stands behind a change.
+type sponsor struct {
+	actor   store.Actor
+	origin  *store.Origin
+	trusted bool // to have code of the repository run
 }
 
 // analyse finds the targets that a commit would concern if it became what is
@@ -224,7 +237,10 @@ func (e *Engine) planOne(ctx context.Context, c *change, r *config.Resolved) (pu
 	if err == nil {
 		defer j.disconnect()
 		defer j.log.flush(ctx)
-		err = j.previewPlan(ctx, &t)
+		err = j.previewPlan(ctx, &t, c.before[r.ID])
+	}
+	if err == nil && t.Run != "" {
+		return t, nil // it stands as it was
 	}
 	switch {
 	case err == nil:
@@ -281,7 +297,7 @@ func (e *Engine) previewJob(ctx context.Context, c *change, r *config.Resolved, 
 }
 
 // previewPlan takes the target from snapshot to decision.
-func (j *job) previewPlan(ctx context.Context, t *pullTarget) error {
+func (j *job) previewPlan(ctx context.Context, t *pullTarget, before pullTarget) error {
 	if t.State != "" {
 		return nil
 	}
@@ -293,6 +309,11 @@ func (j *job) previewPlan(ctx context.Context, t *pullTarget) error {
 	}
 	if err := j.computeDigest(ctx); err != nil {
 		return err
+	}
+	if before.Run != "" && before.Digest == j.digest && before.New == t.New {
+		before.LockedBy = t.LockedBy
+		*t = before
+		return nil
 	}
 	if err := j.prepare(ctx); err != nil {
 		return err
@@ -316,7 +337,7 @@ func (j *job) previewPlan(ctx context.Context, t *pullTarget) error {
 func (j *job) endPreview(ctx context.Context, t *pullTarget) error {
 	j.run.Digest, j.run.PlanHash, j.run.Summary, j.run.Gate, j.run.Finished = t.Digest, t.Hash, t.Summary, string(t.Gate), j.e.clock()
 	if t.State == pullFailed {
-		j.run.State, j.run.Error = store.RunFailed, t.Message
+		j.run.Error = t.Message
 	}
 	t.Run = j.run.ID
 	if err := j.e.store.PutRun(ctx, j.lease.Fence, j.run); err != nil {

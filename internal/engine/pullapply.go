@@ -22,6 +22,9 @@ func (p *previewing) apply(ctx context.Context, c command) (string, error) {
 	if err := p.mayApply(); err != nil {
 		return "", err
 	}
+	if err := p.sawIt(ctx, c); err != nil {
+		return "", err
+	}
 	var chosen []*pullTarget
 	var no []string
 	for i := range p.Targets {

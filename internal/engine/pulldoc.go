@@ -133,19 +133,16 @@ func (e *Engine) savePull(ctx context.Context, f store.Fence, rec store.Pull, p 
 	return e.tell(ctx, forgeMessage{Kind: tellPull, Repository: rec.Repository, Number: rec.Number})
 }
 
-// plansKey stands for the plans that are shown: an approval that was given
-// while they were counts for them.
+// plansKey stands for what is shown to be decided on: a word that was given
+// while it was counts for it. It is empty while nothing is.
 func (p *pull) plansKey() string {
-	h := sha256.New()
-	n := 0
-	for _, t := range p.Targets {
-		if t.Hash != "" {
-			fmt.Fprintf(h, "%s %s\n", t.ID, t.Hash)
-			n++
-		}
-	}
-	if n == 0 {
+	if p.Planning || p.Refused != "" || len(p.Targets) == 0 {
 		return ""
+	}
+	h := sha256.New()
+	fmt.Fprintln(h, p.Facts.HeadCommit)
+	for _, t := range p.Targets {
+		fmt.Fprintf(h, "%s %s %s\n", t.ID, t.State, t.Hash)
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

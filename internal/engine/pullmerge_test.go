@@ -111,6 +111,12 @@ func TestApprovalDoesNotCoverANewPush(t *testing.T) {
 	w.event(forge.PullChanged, 3)
 	w.planned(3, head, forge.StatusSuccess)
 	w.answered(3, w.say(3, "alice", "trueup approve site"), forge.Done)
+	// Nor is a word by name about a plan that was put in its place meanwhile.
+	late := w.forge.Comment(3, "alice", "trueup approve site")
+	head = w.propose(3, "dev", map[string]string{"web/new": "three\n"})
+	w.event(forge.PullChanged, 3)
+	w.planned(3, head, forge.StatusSuccess)
+	w.contains(w.answered(3, late, forge.Refused), "the plan has changed since")
 	w.propose(3, "dev", map[string]string{"web/new": "two\n"})
 	commit := w.merge(3, "dev", false)
 	w.held("infra/site", engine.GateApproval)

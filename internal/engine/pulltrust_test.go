@@ -99,6 +99,12 @@ func TestRepositoryCodeWaitsForSomebodyTrusted(t *testing.T) {
 	if p := drain(d.opened); len(p) == 0 || p[0] != driver.Read {
 		t.Errorf("sessions for a preview: %v", p)
 	}
+	// A word about one head is none about another that is pushed meanwhile.
+	w.forge.Comment(4, "alice", "trueup plan")
+	third := w.propose(4, "mallory", map[string]string{"web/new": "z\n"})
+	asFork()
+	w.event(forge.PullChanged, 4)
+	w.planned(4, third, forge.StatusFailure)
 	// The next push is another head: nobody has looked at it.
 	second := w.propose(4, "mallory", map[string]string{"web/new": "y\n"})
 	asFork()

@@ -172,6 +172,10 @@ func (t *telling) comment(ctx context.Context, rec store.Pull, p *pull) error {
 		return err
 	}
 	body := c.Markdown()
+	show, err := t.showing(ctx, p)
+	if err != nil {
+		return err
+	}
 	if hash := hashOf(body); have.Hash != hash {
 		if have.ID, err = t.write(ctx, have.ID, body); err != nil {
 			return fmt.Errorf("comment: %w", err)
@@ -183,7 +187,10 @@ func (t *telling) comment(ctx context.Context, rec store.Pull, p *pull) error {
 			return err
 		}
 	}
-	return t.shown(ctx, p)
+	if show == nil {
+		return nil
+	}
+	return t.say(ctx, t.shownSubject(), show.ID, show.Hash)
 }
 
 // quiet tells that there is nothing that a comment is worth.
@@ -191,18 +198,26 @@ func (p *pull) quiet() bool {
 	return p.Refused != "" || p.Planning && len(p.Targets) == 0 || p.Failed == "" && len(p.Findings) == 0 && len(p.Targets) == 0
 }
 
-// shown remembers since when these plans have been there to see.
-func (t *telling) shown(ctx context.Context, p *pull) error {
+func (t *telling) shownSubject() string { return fmt.Sprintf("shown/%d", t.Number) }
+
+// showing gives what to remember once the comment shows these plans: what
+// stands for them, and the last comment that was there before. Nothing when
+// they are shown already.
+func (t *telling) showing(ctx context.Context, p *pull) (*store.Said, error) {
 	key := p.plansKey()
-	if key == "" || p.Planning {
-		return nil
+	have, err := t.said(ctx, t.shownSubject())
+	if err != nil || key == "" || have.Hash == key {
+		return nil, err
 	}
-	subject := fmt.Sprintf("shown/%d", t.Number)
-	have, err := t.said(ctx, subject)
-	if err != nil || have.Hash == key {
-		return err
+	all, err := t.f.List(ctx, t.Number)
+	if err != nil {
+		return nil, fmt.Errorf("comments: %w", err)
 	}
-	return t.say(ctx, subject, "", key)
+	s := &store.Said{Hash: key}
+	if len(all) > 0 {
+		s.ID = all[len(all)-1].ID
+	}
+	return s, nil
 }
 
 // findComment looks for the comment that an earlier life wrote.

@@ -49,6 +49,8 @@ type Landing struct {
 	At         time.Time `json:"at"`
 	// Targets that the commit made due, by id.
 	Targets []string `json:"targets,omitempty"`
+	// Mistakes counts those that the commit's configuration has.
+	Mistakes int `json:"mistakes,omitempty"`
 	// Origin is how the commit came to be, nil until the forge told.
 	Origin *Origin `json:"origin,omitempty"`
 	// Final tells that the outcome was told for good.

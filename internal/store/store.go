@@ -55,7 +55,8 @@ type Repositories interface {
 	PutRepository(ctx context.Context, r RepositoryState) error
 }
 
-// RunFilter narrows a list of runs, newest first.
+// RunFilter narrows a list of runs, newest first. Plans for pull requests are
+// left out unless State asks for them.
 type RunFilter struct {
 	Target, Environment, Repository string
 	State                           RunState

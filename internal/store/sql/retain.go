@@ -56,7 +56,7 @@ func (d *DB) retainRuns(ctx context.Context, keepRuns int, keep time.Duration) (
 			err := r.Scan(&id)
 			ids = append(ids, id)
 			return err
-		}, `SELECT id FROM (SELECT id, state, started, row_number() OVER (PARTITION BY target ORDER BY id DESC) AS place FROM runs) numbered
+		}, `SELECT id FROM (SELECT id, state, started, row_number() OVER (PARTITION BY target, CASE WHEN state = 'planned' THEN 1 ELSE 0 END ORDER BY id DESC) AS place FROM runs) numbered
 			WHERE place > 1 AND state <> ? AND (place > ? OR started < {now} - ?) LIMIT ?`,
 			string(store.RunActive), keepRuns, keep.Microseconds(), retainStep)
 		if err != nil {

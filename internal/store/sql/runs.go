@@ -75,9 +75,12 @@ func (d *DB) Runs(ctx context.Context, f store.RunFilter) ([]store.Run, string, 
 	w.equal("target", f.Target)
 	w.equal("environment", f.Environment)
 	w.equal("repository", f.Repository)
-	if f.State == store.RunActive {
+	switch f.State {
+	case store.RunActive:
 		w.add("state = 'running'") // in words: the index of the few that run serves no parameter
-	} else {
+	case "":
+		w.add("state <> 'planned'")
+	default:
 		w.equal("state", string(f.State))
 	}
 	if !f.Since.IsZero() {

@@ -12,6 +12,7 @@ func init() {
 	register("records/pulls", pulls)
 	register("records/landings", landings)
 	register("records/sayings", sayings)
+	register("records/planned runs", plannedRuns)
 }
 
 func pulls(e *env) {
@@ -42,6 +43,26 @@ func pulls(e *env) {
 	if err := e.PutPull(e.ctx, stale, got); !errors.Is(err, store.ErrFenced) {
 		e.t.Fatalf("a stale fence: %v", err)
 	}
+}
+
+func plannedRuns(e *env) {
+	l := e.hold("a/1")
+	for i, state := range []store.RunState{store.RunSucceeded, store.RunPlanned, store.RunPlanned, store.RunPlanned} {
+		e.ok(e.PutRun(e.ctx, l.Fence, store.Run{ID: "r" + string(rune('1'+i)), Target: "a/1", State: state}))
+	}
+	ids := func(state store.RunState) string {
+		runs, _, err := e.Runs(e.ctx, store.RunFilter{Target: "a/1", State: state})
+		e.ok(err)
+		out := ""
+		for _, r := range runs {
+			out += r.ID
+		}
+		return out
+	}
+	e.equal("plans for pull requests are no history", ids(""), "r1")
+	e.equal("unless they are asked for", ids(store.RunPlanned), "r4r3r2")
+	e.ok(e.Retain(e.ctx, 1, 24*time.Hour))
+	e.equal("plans don't push runs out", ids("")+ids(store.RunPlanned), "r1r4")
 }
 
 func landings(e *env) {
