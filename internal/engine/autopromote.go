@@ -40,7 +40,7 @@ func (p *proposer) promotion(ctx context.Context, id string) error {
 		return err
 	}
 	healthy := src.State == store.Active && src.Status.Phase == store.Synced && src.Status.Good != "" && src.Status.Good == src.Status.Applied &&
-		src.Desired.Commit == src.Status.Good
+		src.Desired.Commit == src.Status.Good && src.Desired.Source != "pin" && src.Desired.Source != "lock"
 	x := promotable{Promotable: edit.Promotable{Target: id, Environment: res.Environment, From: src.ID, FromEnv: src.Environment}, repository: p.repo, res: res}
 	if !healthy {
 		if rec.State == store.EditWaiting {
