@@ -56,6 +56,10 @@ func lookUp(name string, vars map[string]any) (string, error) {
 		return x.String(), nil
 	case int, int64, float64, uint64:
 		return fmt.Sprint(x), nil
+	case map[string]any: // a thing that has a name stands for it: {{ .host }}
+		if text, ok := x["name"].(string); ok {
+			return text, nil
+		}
 	}
 	return "", fmt.Errorf("the variable %s is no plain value", name)
 }

@@ -82,6 +82,10 @@ func TestHealthOfAScope(t *testing.T) {
 	if _, err := h.Fill(vars); err == nil || !strings.Contains(err.Error(), "unit") {
 		t.Errorf("an unknown variable gives %v", err)
 	}
+	named := map[string]any{"host": map[string]any{"name": "web1", "address": "192.0.2.1"}}
+	if got, err := (config.Health{TCP: "{{ .host.address }}:22", HTTP: "http://{{ .host }}/"}).Fill(named); err != nil || got.TCP != "192.0.2.1:22" || got.HTTP != "http://web1/" {
+		t.Errorf("%+v %v", got, err)
+	}
 	if _, err := (config.Health{TCP: "{{ .ports }}"}).Fill(vars); err == nil {
 		t.Error("a mapping stood for a text")
 	}

@@ -142,7 +142,11 @@ func (j *job) filled(checks []config.Health, s plan.Scope) ([]config.Health, err
 			maps.Copy(vars, info.Vars)
 		}
 	}
-	vars["host"], vars["scope"] = string(s), string(s)
+	host := map[string]any{"name": string(s)}
+	if a, ok := vars["address"]; ok {
+		host["address"] = a
+	}
+	vars["host"], vars["scope"] = host, string(s)
 	out := make([]config.Health, len(checks))
 	for i, h := range checks {
 		var err error
