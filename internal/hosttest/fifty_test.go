@@ -32,6 +32,8 @@ files:
   /etc/systemd/system/app.service: {source: app.service}
 trees:
   /srv/app/static: {source: static}
+users:
+  app: {system: true, home: /srv/app, shell: /usr/sbin/nologin}
 `
 
 func (w *world) app(version string, more string) map[string]string {
@@ -54,9 +56,9 @@ func TestFiftyHosts(t *testing.T) {
 
 	t.Run("deployed", func(t *testing.T) {
 		for i, h := range hosts {
-			want := fmt.Sprintf("v1\nname=%s\ncolor=c%d\n640\n[Service]\nExecStart=/srv/app/run\n<h1>one</h1>\nh1 {}", h.Name, i)
+			want := fmt.Sprintf("v1\nname=%s\ncolor=c%d\n640\n[Service]\nExecStart=/srv/app/run\n<h1>one</h1>\nh1 {}\napp:/srv/app:/usr/sbin/nologin", h.Name, i)
 			got := h.Sh(t, "cat /srv/app/version /etc/app.conf; stat -c %a /etc/app.conf; cat /etc/systemd/system/app.service "+
-				"/srv/app/static/index.html /srv/app/static/css/app.css")
+				"/srv/app/static/index.html /srv/app/static/css/app.css; getent passwd app | cut -d: -f1,6,7")
 			if got != want {
 				t.Errorf("%s has\n%s\nnot\n%s", h.Name, got, want)
 			}
