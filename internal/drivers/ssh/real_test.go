@@ -38,3 +38,17 @@ func toolbox(t testing.TB) string {
 	}
 	return dir
 }
+
+// bashAsSh makes a directory in which sh is bash.
+func bashAsSh(t testing.TB) string {
+	t.Helper()
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.Symlink(bash, filepath.Join(dir, "sh")); err != nil {
+		t.Fatal(err)
+	}
+	return dir + ":" + os.Getenv("PATH")
+}

@@ -28,6 +28,8 @@ type park struct {
 	known   string
 	connect *ssh.Connect
 	cut     *atomic.Int64
+	// password is what mem:sudo leads to.
+	password string
 }
 
 const hostName = "host1"
@@ -61,8 +63,11 @@ func (p *park) connectTo(names ...string) *ssh.Connect {
 func (p *park) environment() driver.Environment {
 	return driver.Environment{Name: "park", Connect: p.connect, HashKey: []byte("0123456789abcdef"),
 		Secret: func(_ context.Context, ref secret.Ref) (secret.Value, error) {
-			if ref == "mem:key" {
+			switch ref {
+			case "mem:key":
 				return secret.New(p.pem), nil
+			case "mem:sudo":
+				return secret.New(p.password), nil
 			}
 			return secret.Value{}, nil
 		}}
