@@ -65,6 +65,12 @@ type Connect struct {
 	// Commands are programs that repositories may have run on the hosts, by
 	// name: under commands and handlers of host.yaml, and around rollouts.
 	Commands map[string]HostCommand `yaml:"commands,omitempty" json:"commands,omitempty"`
+	// Reboot says whether repositories may restart hosts, and how.
+	Reboot *Reboot `yaml:"reboot,omitempty" json:"reboot,omitempty"`
+	// Compose is the program for Compose projects, for example
+	// [/usr/bin/docker, compose] or [/usr/bin/podman-compose]. Without it
+	// repositories can't have any.
+	Compose []string `yaml:"compose,omitempty" json:"compose,omitempty" strict:"one"`
 	// Retired lists hosts that are gone for good: what targets own there is
 	// given up.
 	Retired []string `yaml:"retired,omitempty" json:"retired,omitempty" strict:"one"`

@@ -107,6 +107,7 @@ const (
 	dueRestart = "restart"
 	dueReload  = "reload"
 	dueRun     = "run"
+	dueReboot  = "reboot"
 )
 
 // marks gives the shell text that marks what is due in some steps.
@@ -117,7 +118,11 @@ func marks(steps []step) string {
 			continue
 		}
 		if d, ok := st.Old.Value.State.(interface{ isDue() string }); ok && d.isDue() != "" {
-			fmt.Fprintf(&b, "mark %s %s\n", quote(markName(st.Change.Address)), d.isDue())
+			word := d.isDue()
+			if r, ok := d.(*rebootState); ok {
+				word += ":" + r.name
+			}
+			fmt.Fprintf(&b, "mark %s %s\n", quote(markName(st.Change.Address)), quote(word))
 		}
 	}
 	return b.String()

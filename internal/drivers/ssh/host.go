@@ -24,6 +24,8 @@ type host struct {
 	facts *Facts
 	// commands are what the operator allows to run on hosts.
 	commands map[string]HostCommand
+	reboot   *Reboot
+	compose  []string
 	// vars is what templates see.
 	vars map[string]any
 	// answer is what the host said last.

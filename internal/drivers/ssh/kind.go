@@ -52,12 +52,13 @@ const (
 	rankService = 600
 	rankCommand = 700
 	rankHandler = 900
+	rankReboot  = 1000
 )
 
 // kinds lists every kind. New ones are added here.
 func kinds() []kind {
 	return []kind{groupKind{}, userKind{}, packageKind{}, pathKind{}, blockKind{}, keysKind{}, sysctlKind{}, cronKind{}, unitKind{},
-		commandKind{}, handlerKind{}}
+		composeKind{}, commandKind{}, handlerKind{}, rebootKind{}}
 }
 
 // byName finds kinds by the names of their objects.

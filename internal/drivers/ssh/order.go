@@ -60,7 +60,7 @@ func (s *set) Batches(steps []step) [][]step {
 	size := 0
 	for _, st := range ordered {
 		n := weight(st)
-		alone := n > maxInline || st.Change.Action == plan.Rename
+		alone := n > maxInline || st.Change.Kind == kindReboot || st.Change.Action == plan.Rename
 		if last := len(out) - 1; last >= 0 && !alone && size >= 0 && len(out[last]) < maxSteps && size+n <= maxBatch {
 			out[last] = append(out[last], st)
 			size += n
