@@ -132,10 +132,10 @@ func TestHooks(t *testing.T) {
 		t.Fatal("a host that is not there")
 	}
 	h := s.(driver.HealthChecker)
-	if err := h.Health(t.Context(), b.input(), map[string]any{"active": "dbus.service"}); err != nil {
+	if err := h.Health(t.Context(), b.input(), map[string]any{"systemd": "dbus.service"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.Health(t.Context(), b.input(), map[string]any{"active": []any{"dbus.service", "none.service"}}); err == nil || !strings.Contains(err.Error(), "inactive") {
+	if err := h.Health(t.Context(), b.input(), map[string]any{"systemd": []any{"dbus.service", "none.service"}}); err == nil || !strings.Contains(err.Error(), "inactive") {
 		t.Fatal(err)
 	}
 }
