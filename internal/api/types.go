@@ -38,6 +38,9 @@ type TargetDetail struct {
 	Outputs   map[string]plan.Output `json:"outputs,omitempty"`
 	Holds     []store.Hold           `json:"holds,omitempty"`
 	States    []State                `json:"states,omitempty"`
+	// Edits are what trueup wants to write, or has written, into the repository
+	// for the target.
+	Edits []store.Edit `json:"edits,omitempty"`
 }
 
 // State is a commit that a rollback can go to.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"trueup.dev/trueup/internal/api"
 	"trueup.dev/trueup/internal/edit"
 	"trueup.dev/trueup/internal/render"
+	"trueup.dev/trueup/internal/store"
 )
 
 func (a *app) promoteCommand() *cobra.Command {
@@ -75,7 +77,7 @@ func tellWritten(out io.Writer, w edit.Written) {
 	fmt.Fprint(out, w.Diff)
 	switch {
 	case w.DryRun:
-		fmt.Fprintf(out, "nothing was written: %d values of %s would be changed\n", len(w.Changes), w.Repository)
+		fmt.Fprintf(out, "nothing was written; this is what would change in %s\n", w.Repository)
 	case w.Number != 0:
 		fmt.Fprintf(out, "pull request #%d of %s: %s\n", w.Number, w.Repository, w.URL)
 	default:
@@ -130,4 +132,38 @@ func autoText(x edit.Promotable) string {
 		return ", by itself at " + x.Auto.Since.Add(after).Local().Format("2006-01-02 15:04")
 	}
 	return strings.TrimSuffix(", "+x.Auto.State+" "+x.Auto.URL, " ")
+}
+
+var editWord = map[store.EditKind]string{store.LiveValues: "left as is", store.WrittenBack: "write-back", store.AutoPromotion: "promotion"}
+
+// editText says what trueup wrote, or wants to write, into the repository.
+func editText(x store.Edit) string {
+	if x.Kind == store.LiveValues {
+		var live []struct {
+			Address string
+			Field   string
+			Value   edit.Value
+		}
+		if json.Unmarshal(x.Values, &live) != nil {
+			return "values of the environment's own"
+		}
+		var out []string
+		for _, l := range live {
+			out = append(out, fmt.Sprintf("%s %s is %s", l.Address, l.Field, l.Value.Text))
+		}
+		return strings.Join(out, ", ")
+	}
+	text := string(x.State)
+	switch {
+	case x.State == store.EditWaiting:
+		text += ", healthy since " + render.Time(x.Since)
+	case x.Number != 0:
+		text += fmt.Sprintf(" in #%d %s", x.Number, x.URL)
+	case x.Commit != "":
+		text += fmt.Sprintf(" as %s on %s", render.Short(x.Commit), x.Branch)
+	}
+	if x.Error != "" {
+		text = strings.TrimPrefix(text+"; ", "; ") + "trouble: " + x.Error
+	}
+	return text
 }

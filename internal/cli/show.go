@@ -91,6 +91,9 @@ func (a *app) showTarget(cmd *cobra.Command, c *api.Client, t api.TargetDetail) 
 	for _, h := range t.Holds {
 		line("hold", fmt.Sprintf("%s %s by %s: %s", h.Kind, h.Key, h.Actor, h.Reason))
 	}
+	for _, x := range t.Edits {
+		line(editWord[x.Kind], editText(x))
+	}
 	if out.Plan == nil {
 		return nil
 	}

@@ -285,7 +285,8 @@ func (e *Engine) commitDirect(ctx context.Context, g *ground, make func(g *groun
 	}
 }
 
-// branchPart makes one part of a branch's name of any name.
+// branchPart makes one part of a branch's name of any name. Two names never
+// share one.
 func branchPart(s string) string {
 	out := strings.Map(func(r rune) rune {
 		switch {
@@ -296,8 +297,8 @@ func branchPart(s string) string {
 		}
 		return '-'
 	}, s)
-	if out = strings.Trim(out, "-"); out == "" {
-		return "x"
+	if out == s && out != "" {
+		return out
 	}
-	return out
+	return strings.Trim(out, "-") + "-" + digestOf([]byte(s))[:6]
 }
