@@ -69,7 +69,7 @@ test-files: deps ## the files driver
 
 .PHONY: test-forges
 test-forges: forge-servers ## the forges, against a real Gitea and GitHub's own API description
-	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) ./internal/source/forge/... ./internal/servertest/gitea/...
+	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) ./internal/source/forge/... ./internal/servertest/gitea/... ./internal/e2e/...
 
 .PHONY: test-hosts
 test-hosts: deps ## the ssh driver against real OpenSSH hosts, one of them with systemd

@@ -33,6 +33,8 @@ const (
 	exitOK      = 0
 	exitError   = 1
 	exitPending = 2
+	// exitStricter is of policy test alone.
+	exitStricter = 3
 )
 
 const rootLong = `trueup applies the desired state in Git to the systems people run.
@@ -66,6 +68,8 @@ func exitCode(err error, stderr io.Writer) int {
 		return exitOK
 	case errors.Is(err, errPending):
 		return exitPending
+	case errors.Is(err, errStricter):
+		return exitStricter
 	case errors.Is(err, errSilent):
 		return exitError
 	case errors.As(err, &ds):
@@ -102,7 +106,7 @@ func New() *cobra.Command {
 	add("look", a.statusCommand(), a.getCommand(), a.showCommand(), a.logsCommand(), a.eventsCommand(), a.historyCommand(), a.whyCommand(), a.auditCommand())
 	add("act", a.syncCommand(), a.approveCommand(), a.rejectCommand(), a.suspendCommand(), a.resumeCommand(), a.freezeCommand(),
 		a.promoteCommand(), a.rollbackCommand(), a.unpinCommand(), a.cancelCommand(), a.destroyCommand())
-	add("operate", a.serveCommand(), a.agentCommand(), a.doctorCommand(), a.webhookCommand(), a.backupCommand(), a.restoreCommand(), a.tokenCommand(), a.schemaCommand(), a.versionCommand())
+	add("operate", a.serveCommand(), a.agentCommand(), a.doctorCommand(), a.webhookCommand(), a.backupCommand(), a.restoreCommand(), a.tokenCommand(), a.policyCommand(), a.schemaCommand(), a.versionCommand())
 	return root
 }
 

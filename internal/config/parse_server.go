@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"trueup.dev/trueup/internal/config/strict"
 	"trueup.dev/trueup/internal/driver"
@@ -76,6 +77,7 @@ type serverParser struct {
 // fail reports a mistake at a field of the file, or at the nearest one that is
 // there.
 func (p *serverParser) fail(field, mend, format string, args ...any) {
+	field = strings.TrimPrefix(field, ".") // of a policy in a file of its own
 	p.Errorf(strict.Locate(p.root, field), field, mend, format, args...)
 }
 

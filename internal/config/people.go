@@ -219,7 +219,7 @@ func (p *serverParser) approvers(at string, by []string) {
 			p.fail(field, "let it stand alone, or remove it", "auto can't be mixed with people")
 		case !ok || w.Kind == "login" || w.Kind == "permission":
 			p.fail(field, "write auto, codeowners, user:NAME, team:NAME, or team:ORG/TEAM for one on the forge", "%q is nobody who can approve", text)
-		case w.Repository != "" && p.s.Repositories[w.Repository] == nil:
+		case w.Repository != "" && p.s.Repositories != nil && p.s.Repositories[w.Repository] == nil:
 			p.fail(field, strict.Mend(w.Repository, sorted(p.s.Repositories)), "there is no repository %q", w.Repository)
 		}
 	}
