@@ -62,7 +62,7 @@ authorizedKeys:
 		t.Errorf("%+v", c)
 	}
 	b.sync()
-	b.expect("getent shadow ann | cut -d: -f2,8; id -u ann", "!!:1\n4243")
+	b.expect("getent shadow ann | cut -d: -f2,8; id -u ann", "!:1\n4243")
 	b.expect("cat /home/old/.ssh/authorized_keys", "# by hand\n"+own+"\n"+ann)
 	b.spec = &ssh.Spec{OnLeave: ssh.LeaveDelete}
 	if c := change(t, b.plan(), "user:ann"); c.Action != plan.Delete {

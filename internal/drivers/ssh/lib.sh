@@ -382,3 +382,15 @@ home_of() {
 	echo "there is no user $1"
 	return 1
 }
+
+# walk PATH: the path and everything below it, links not followed; $C counts.
+walk() {
+	[ -e "$1" ] || [ -h "$1" ] || return 0
+	C=$((C + 1))
+	[ $C -le 5000 ] || return 0
+	echo "${#1}"
+	printf '%s\n' "$1"
+	[ -d "$1" ] && [ ! -h "$1" ] || return 0
+	set -- "${1%/}"/* "${1%/}"/.[!.]* "${1%/}"/..?*
+	for p do walk "$p"; done
+}
