@@ -5,6 +5,7 @@ import (
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/drivers/dns"
 	"trueup.dev/trueup/internal/drivers/files"
+	"trueup.dev/trueup/internal/drivers/sftp"
 	"trueup.dev/trueup/internal/drivers/ssh"
 )
 
@@ -14,5 +15,6 @@ func Registry() driver.Registry {
 		"dns":   dns.New(),
 		"files": files.New(),
 		"ssh":   ssh.New(),
+		"sftp":  sftp.New(),
 	}
 }

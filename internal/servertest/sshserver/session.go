@@ -43,7 +43,7 @@ func (s *Server) session(c net.Conn, nc ssh.NewChannel) {
 				_ = req.Reply(cmd != nil, nil)
 			case "subsystem":
 				_ = req.Reply(text(req.Payload) == "sftp", nil)
-				go func() { ended <- serveSFTP(ch) }()
+				go func() { ended <- s.serveSFTP(c, ch) }()
 			case "signal":
 				if cmd != nil && text(req.Payload) == "KILL" {
 					_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
@@ -110,8 +110,16 @@ func (c *cutter) Write(p []byte) (int, error) {
 	return n, io.ErrClosedPipe
 }
 
-func serveSFTP(ch ssh.Channel) int {
-	srv, err := sftp.NewServer(ch)
+func (s *Server) serveSFTP(c net.Conn, ch ssh.Channel) int {
+	rwc := struct {
+		io.Reader
+		io.Writer
+		io.Closer
+	}{ch, ch, ch}
+	if s.cfg.CutOutput != nil && s.cfg.CutOutput.Load() > 0 {
+		rwc.Writer = &cutter{w: ch, left: s.cfg.CutOutput, conn: c}
+	}
+	srv, err := sftp.NewServer(rwc)
 	if err != nil {
 		return 1
 	}
