@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -52,7 +53,7 @@ func TestEveryHeadGetsItsStatus(t *testing.T) {
 			}
 			if c.name == "a mistake" {
 				w.contains(w.forge.Own(n)[0].Body, "`trueup.yaml:3:", `no environment "sight"`)
-				if a := w.forge.Annotations(head, "trueup/plan"); len(a) != 1 || a[0].Path != "trueup.yaml" || a[0].Line != 3 {
+				if a := w.forge.Annotations(head, "trueup/findings"); len(a) != 1 || a[0].Path != "trueup.yaml" || a[0].Line != 3 {
 					t.Errorf("annotations: %+v", a)
 				}
 			}
@@ -294,18 +295,55 @@ func TestMergeQueueGroupGetsItsStatus(t *testing.T) {
 }
 
 func TestNoSecretIsTold(t *testing.T) {
-	w := newPullWorld(t, "pullRequests: {forks: true}", "")
-	first := w.push(many(3))
+	w := newPullWorld(t, "pullRequests: {applyBeforeMerge: true}", "approve: [{when: \"pull > 0\", by: [\"team:sre\"]}, {by: auto}]")
+	var log lockedBuffer
+	w.log = &log
+	files := many(3)
+	files["trueup.yaml"] = "version: 1\ntargets:\n  - {name: site, environment: site, path: web, spec: {sensitive: [key]}}\n"
+	files["web/key"] = "canary-first\n"
+	first := w.push(files)
 	w.start()
 	w.synced("infra/site", first)
-	head := w.propose(4, "dev", map[string]string{"web/new": "x\n"})
+	head := w.propose(4, "dev", map[string]string{"web/key": "canary-second\n"})
 	w.event(forge.PullChanged, 4)
-	w.planned(4, head, forge.StatusSuccess)
-	w.answered(4, w.say(4, "dev", "trueup help"), forge.Done)
+	w.contains(w.planned(4, head, forge.StatusSuccess), "! key", "***")
+	w.answered(4, w.say(4, "alice", "trueup approve site"), forge.Done)
+	w.answered(4, w.say(4, "mallory", "trueup approve site"), forge.Refused)
+	w.answered(4, w.say(4, "dev", "trueup apply"), forge.Done)
+	w.eventually("applied", func() bool { return w.file("key") == "canary-second\n" })
 	commit := w.merge(4, "dev", false)
 	w.synced("infra/site", commit)
 	w.eventually("told", func() bool { return w.forge.Status(commit, "trueup/apply").State == forge.StatusSuccess })
 	if strings.Contains(w.forge.Written(), "canary") {
 		t.Error("a secret was told to the forge")
 	}
+	if strings.Contains(log.String(), "canary") {
+		t.Error("a secret is in the log")
+	}
+	events, err := w.st.Events(context.Background(), 0, 1000)
+	if err != nil || strings.Contains(allData(events), "canary") || len(events) == 0 {
+		t.Errorf("%d events, a secret among them? %v", len(events), err)
+	}
+	runs, _, err := w.st.Runs(context.Background(), store.RunFilter{State: store.RunPlanned})
+	if err != nil || len(runs) == 0 {
+		t.Fatal(runs, err)
+	}
+	for _, r := range runs {
+		if p, _, err := w.st.Plan(context.Background(), r.ID); err != nil || strings.Contains(asJSON(p), "canary") {
+			t.Errorf("the plan of %s: %v", r.ID, err)
+		}
+	}
+}
+
+func allData(events []store.Event) string {
+	var b strings.Builder
+	for _, e := range events {
+		b.Write(e.Data)
+	}
+	return b.String()
+}
+
+func asJSON(v any) string {
+	b, _ := json.Marshal(v) // plain data
+	return string(b)
 }

@@ -14,8 +14,11 @@ import (
 
 // The contexts of trueup's statuses.
 const (
-	planStatus  = "trueup/plan"
-	applyStatus = "trueup/apply"
+	planStatus = "trueup/plan"
+	// findingsName is what findings at lines go by; it is no status, so that
+	// it is not taken for one.
+	findingsName = "trueup/findings"
+	applyStatus  = "trueup/apply"
 )
 
 // pull brings a pull request's status, findings and comment up to date.
@@ -146,7 +149,7 @@ func (t *telling) annotate(ctx context.Context, p *pull) error {
 	if err != nil || have.Hash == hashOf(notes) || have.Hash == "" && len(notes) == 0 {
 		return err
 	}
-	if err := a.Annotate(ctx, p.Facts.HeadCommit, planStatus, notes); err != nil && !errors.Is(err, forge.ErrUnsupported) {
+	if err := a.Annotate(ctx, p.Facts.HeadCommit, findingsName, notes); err != nil && !errors.Is(err, forge.ErrUnsupported) {
 		return fmt.Errorf("findings: %w", err)
 	}
 	return t.say(ctx, subject, "", hashOf(notes))

@@ -1,13 +1,16 @@
 package engine_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,6 +42,7 @@ type world struct {
 	forge  *forgetest.Forge
 	fail   func(string) error
 	files  driver.Driver // in place of the files driver
+	log    io.Writer     // gets all that is logged; nil is stderr, errors alone
 }
 
 const baseConfig = `version: 1
@@ -156,9 +160,13 @@ func (w *world) start() {
 	if testing.Verbose() {
 		level = slog.LevelDebug
 	}
+	var out io.Writer = os.Stderr
+	if w.log != nil {
+		out, level = w.log, slog.LevelDebug
+	}
 	e, err := engine.New(ctx, engine.Options{Store: st, Drivers: w.drivers(), Config: w.parse(w.config), DataDir: filepath.Join(w.dir, "data"),
 		Resolvers: secret.Resolvers{"env": secret.Env{}, "file": secret.File{Dir: w.dir}},
-		Log:       slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})), Clock: w.now, Parse: parse, Forges: w.registry(), Fail: w.fail})
+		Log:       slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: level})), Clock: w.now, Parse: parse, Forges: w.registry(), Fail: w.fail})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -264,4 +272,21 @@ func many(n int) map[string]string {
 		m[fmt.Sprintf("web/f%03d", i)] = fmt.Sprintf("file %d\n", i)
 	}
 	return m
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
