@@ -191,3 +191,35 @@ func TestWriteBackCommits(t *testing.T) {
 		t.Errorf("%v", w.mode())
 	}
 }
+
+// TestWriteBackCommitsOntoWhatMoved: somebody pushes between reading and
+// pushing; the commit is made anew on theirs, and nothing of theirs is lost.
+func TestWriteBackCommitsOntoWhatMoved(t *testing.T) {
+	w, base := newWriteBack(t, onForge, "writeBack: commit", "commit")
+	w.run(w.git, "git", "checkout", "-q", "-b", "side", base)
+	w.put(map[string]string{"web/theirs": "theirs\n"})
+	w.run(w.git, "git", "add", "-A")
+	w.run(w.git, "git", "commit", "-q", "-m", "theirs")
+	theirs := w.run(w.git, "git", "rev-parse", "HEAD")
+	w.run(w.git, "git", "push", "-q", "origin", "HEAD:side")
+	w.run(w.git, "git", "checkout", "-q", "main")
+	// The server moves main by itself while it takes the first push.
+	hook := "#!/bin/sh\n[ -e moved ] && exit 0\ntouch moved\nenv -u GIT_QUARANTINE_PATH -u GIT_OBJECT_DIRECTORY -u GIT_ALTERNATE_OBJECT_DIRECTORIES git update-ref refs/heads/main " + theirs + "\n"
+	if err := os.MkdirAll(filepath.Join(w.dir, "origin.git/hooks"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(w.dir, "origin.git/hooks/pre-receive"), []byte(hook), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	w.chmod(0o700)
+	x := w.written("a commit", func(x store.Edit) bool { return x.State == store.EditCommitted })
+	if _, err := os.Stat(filepath.Join(w.dir, "origin.git/moved")); err != nil {
+		t.Fatal("main never moved")
+	}
+	if got := w.origin("rev-parse", x.Commit+"^"); got != theirs {
+		t.Errorf("made on %s, not on %s", got, theirs)
+	}
+	if got := w.origin("show", "main:web/theirs"); got != "theirs" {
+		t.Errorf("%q", got)
+	}
+}

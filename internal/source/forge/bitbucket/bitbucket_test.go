@@ -239,3 +239,18 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 }
+
+// TestAnnotateWithoutTheRight: findings go into the comment then.
+func TestAnnotateWithoutTheRight(t *testing.T) {
+	f := newFake(t)
+	f.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		if strings.Contains(r.URL.Path, "/reports/") {
+			w.WriteHeader(http.StatusForbidden)
+			return true
+		}
+		return false
+	})
+	if err := f.connect(t).Annotate(t.Context(), head, "trueup/validate", nil); !errors.Is(err, forge.ErrUnsupported) {
+		t.Errorf("%v", err)
+	}
+}

@@ -124,7 +124,7 @@ const (
 func (f *Forge) Annotate(ctx context.Context, commit, name string, as []forge.Annotation) error {
 	report := f.path("commit", commit, "reports", keyOf(name))
 	if err := f.send(rest.Repeatable(ctx), http.MethodDelete, report, nil, nil); err != nil && !errors.Is(err, forge.ErrNotFound) {
-		return fmt.Errorf("report %s of %.12s: %w", name, commit, err)
+		return reportError(name, commit, err)
 	}
 	result, details := "PASSED", "No findings."
 	if len(as) > 0 {
@@ -141,7 +141,7 @@ func (f *Forge) Annotate(ctx context.Context, commit, name string, as []forge.An
 	}
 	body := map[string]any{"title": name, "details": details, "report_type": "TEST", "reporter": "trueup", "result": result}
 	if err := f.send(rest.Repeatable(ctx), http.MethodPut, report, body, nil); err != nil {
-		return fmt.Errorf("report %s of %.12s: %w", name, commit, err)
+		return reportError(name, commit, err)
 	}
 	for from := 0; from < len(as); from += atOnce {
 		var batch []map[string]any
@@ -149,10 +149,19 @@ func (f *Forge) Annotate(ctx context.Context, commit, name string, as []forge.An
 			batch = append(batch, annotation(fmt.Sprintf("%s-%d", keyOf(name), from+i), a))
 		}
 		if err := f.send(rest.Repeatable(ctx), http.MethodPost, report+"/annotations", batch, nil); err != nil {
-			return fmt.Errorf("report %s of %.12s: %w", name, commit, err)
+			return reportError(name, commit, err)
 		}
 	}
 	return nil
+}
+
+// reportError tells a token without the right to reports from other trouble:
+// the findings are for the comment then.
+func reportError(name, commit string, err error) error {
+	if errors.Is(err, forge.ErrDenied) {
+		return fmt.Errorf("report %s of %.12s: %w: %w", name, commit, forge.ErrUnsupported, err)
+	}
+	return fmt.Errorf("report %s of %.12s: %w", name, commit, err)
 }
 
 func annotation(id string, a forge.Annotation) map[string]any {

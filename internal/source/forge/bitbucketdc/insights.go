@@ -38,7 +38,7 @@ func (f *Forge) Annotate(ctx context.Context, commit, name string, as []forge.An
 	key := strings.ReplaceAll(name, "/", ".")
 	report := f.repo("insights/latest", "commits", commit, "reports", key)
 	if err := f.send(rest.Repeatable(ctx), http.MethodDelete, report, nil, nil); err != nil && !errors.Is(err, forge.ErrNotFound) {
-		return fmt.Errorf("report %s of %.12s: %w", name, commit, err)
+		return reportError(name, commit, err)
 	}
 	result, details := "PASS", "No findings."
 	if len(as) > 0 {
@@ -58,15 +58,24 @@ func (f *Forge) Annotate(ctx context.Context, commit, name string, as []forge.An
 	}
 	body := map[string]any{"title": name, "details": details, "result": result, "reporter": "trueup"}
 	if err := f.send(rest.Repeatable(ctx), http.MethodPut, report, body, nil); err != nil {
-		return fmt.Errorf("report %s of %.12s: %w", name, commit, err)
+		return reportError(name, commit, err)
 	}
 	if len(list) == 0 {
 		return nil
 	}
 	if err := f.send(ctx, http.MethodPost, report+"/annotations", map[string]any{"annotations": list}, nil); err != nil {
-		return fmt.Errorf("report %s of %.12s: %w", name, commit, err)
+		return reportError(name, commit, err)
 	}
 	return nil
+}
+
+// reportError tells a token without the right to reports from other trouble:
+// the findings are for the comment then.
+func reportError(name, commit string, err error) error {
+	if errors.Is(err, forge.ErrDenied) {
+		return fmt.Errorf("report %s of %.12s: %w: %w", name, commit, forge.ErrUnsupported, err)
+	}
+	return fmt.Errorf("report %s of %.12s: %w", name, commit, err)
 }
 
 func annotation(i int, a forge.Annotation) map[string]any {

@@ -149,6 +149,12 @@ func (f *fake) people() []restfake.Route {
 	}
 	return []restfake.Route{
 		{Doc: "Users API, retrieve the current user", Method: "GET", Path: "/api/v4/user", Do: func(*restfake.Request) (int, any) { return 200, me() }},
+		{Doc: "Personal access tokens API, retrieve the token of the request", Method: "GET", Path: "/api/v4/personal_access_tokens/self", Do: func(*restfake.Request) (int, any) {
+			if f.scopes == nil {
+				return 404, notFound
+			}
+			return 200, map[string]any{"id": 1, "scopes": f.scopes, "expires_at": "2027-01-31", "active": true}
+		}},
 		{Doc: "Users API, list, by username", Method: "GET", Path: "/api/v4/users", Query: []string{"username!"}, Do: func(r *restfake.Request) (int, any) {
 			out := []map[string]any{}
 			for i, u := range f.users {

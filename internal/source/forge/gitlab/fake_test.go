@@ -35,6 +35,7 @@ type fake struct {
 	groups    map[string]map[int]int // access by group and user
 	members   map[int]int
 	users     []string // ids from 1
+	scopes    []string // of the token
 }
 
 func me() map[string]any { return map[string]any{"id": 1, "username": "trueup-bot", "name": "trueup"} }

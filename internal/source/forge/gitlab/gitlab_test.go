@@ -286,3 +286,21 @@ func TestRefusals(t *testing.T) {
 		t.Error("no token is accepted")
 	}
 }
+
+func TestExamine(t *testing.T) {
+	f := newFake(t)
+	f.members = map[int]int{1: 30}
+	g := f.connect(t)
+	if s, err := g.Examine(t.Context()); err != nil || s.Account != "trueup-bot" || len(s.Unknown) != 1 || len(s.Missing) != 1 || !strings.Contains(s.Missing[0], "Maintainer") {
+		t.Errorf("%+v, %v", s, err)
+	}
+	f.scopes, f.members[1] = []string{"read_api"}, 10
+	s, err := g.Examine(t.Context())
+	if err != nil || len(s.Missing) != 3 || !s.Expires.Equal(time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC)) {
+		t.Errorf("%+v, %v", s, err)
+	}
+	f.scopes, f.members[1] = []string{"api"}, 40
+	if s, err := g.Examine(t.Context()); err != nil || len(s.Missing)+len(s.Unknown) != 0 {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
