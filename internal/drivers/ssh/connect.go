@@ -71,6 +71,10 @@ type Connect struct {
 	// [/usr/bin/docker, compose] or [/usr/bin/podman-compose]. Without it
 	// repositories can't have any.
 	Compose []string `yaml:"compose,omitempty" json:"compose,omitempty" strict:"one"`
+	// Artefacts lists prefixes of what artefacts may be fetched from, such as
+	// https://releases.example.com/ or oci://ghcr.io/acme/. Without any,
+	// repositories can't have artefacts.
+	Artefacts []string `yaml:"artefacts,omitempty" json:"artefacts,omitempty" strict:"one"`
 	// Retired lists hosts that are gone for good: what targets own there is
 	// given up.
 	Retired []string `yaml:"retired,omitempty" json:"retired,omitempty" strict:"one"`

@@ -163,7 +163,7 @@ func touchedPath(changed []*object, globs []string) bool {
 			if matchAny(globs, pathOf(o.Address)) {
 				return true
 			}
-		case "artefact":
+		case kindArtefact:
 			if matchAny(globs, nameOf(o.Address)) {
 				return true
 			}

@@ -26,6 +26,8 @@ type host struct {
 	commands map[string]HostCommand
 	reboot   *Reboot
 	compose  []string
+	// artefacts are the prefixes of sources that the operator allows.
+	artefacts []string
 	// vars is what templates see.
 	vars map[string]any
 	// answer is what the host said last.

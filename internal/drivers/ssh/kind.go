@@ -58,7 +58,7 @@ const (
 // kinds lists every kind. New ones are added here.
 func kinds() []kind {
 	return []kind{groupKind{}, userKind{}, packageKind{}, pathKind{}, blockKind{}, keysKind{}, sysctlKind{}, cronKind{}, unitKind{},
-		composeKind{}, commandKind{}, handlerKind{}, rebootKind{}}
+		artefactKind{}, composeKind{}, commandKind{}, handlerKind{}, rebootKind{}}
 }
 
 // byName finds kinds by the names of their objects.

@@ -27,15 +27,17 @@ type session struct {
 	close func() error
 
 	mu    sync.Mutex
+	shelf shelf
 	facts map[string]*Facts // what hosts said last, by name
 }
 
 // Close ends the connections.
 func (s *session) Close() error {
+	err := s.shelf.close()
 	if s.close == nil {
-		return nil
+		return err
 	}
-	return s.close()
+	return errors.Join(err, s.close())
 }
 
 func (s *session) transport(h *inventory.Host) (transport, error) {

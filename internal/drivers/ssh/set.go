@@ -343,5 +343,5 @@ func (s *set) newHost(_ context.Context, ih *inventory.Host) (*host, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return &host{Host: ih, t: t, in: s.in, spec: specOf(s.in), facts: s.facts[ih.Name], commands: s.connect.Commands,
-		reboot: s.connect.Reboot, compose: s.connect.Compose}, nil
+		reboot: s.connect.Reboot, compose: s.connect.Compose, artefacts: s.connect.Artefacts}, nil
 }

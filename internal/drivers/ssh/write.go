@@ -64,6 +64,9 @@ func (s *set) Write(ctx context.Context, batch []step) []error {
 	if len(batch) == 1 && batch[0].Change.Kind == kindReboot {
 		return []error{s.restart(ctx, h, batch[0])}
 	}
+	if len(batch) == 1 && batch[0].Change.Kind == kindArtefact && batch[0].New != nil {
+		return []error{s.bring(ctx, h, batch[0])}
+	}
 	if len(batch) == 1 && weight(batch[0]) > maxInline {
 		return []error{s.upload(ctx, h, batch[0])}
 	}
