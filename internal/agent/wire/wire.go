@@ -1,6 +1,6 @@
 // Package wire is what agents and server say to each other: requests that the
 // agent signs, envelopes that the server signs, and the messages within. See
-// docs/adr/0030-agents-call-in.md.
+// docs/adr/0026-agents-call-in.md.
 package wire
 
 import (
