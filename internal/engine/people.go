@@ -25,7 +25,7 @@ func (j *job) policyFacts(ctx context.Context) policy.Facts {
 		actor, cause = f.Actor, f.Cause
 	}
 	f := policy.Facts{Target: *j.res, Actor: string(actor), Cause: cause, Now: j.input.Now, Driver: j.env.Driver,
-		Proposal: proposalOf(j.run.Origin), People: peopleOf{ctx, j.e, j.res.Repository}}
+		Proposal: j.proposal(ctx), People: peopleOf{ctx, j.e, j.res.Repository}}
 	if name, ok := strings.CutPrefix(string(actor), "user:"); ok {
 		if u := j.cfg.Users[name]; u != nil {
 			f.Teams = u.Teams
@@ -37,15 +37,68 @@ func (j *job) policyFacts(ctx context.Context) policy.Facts {
 	return f
 }
 
-func proposalOf(o *store.Origin) policy.Proposal {
-	if o == nil {
+// maxWaiting is how many commits are looked back for what waits with a plan.
+const maxWaiting = 200
+
+// proposal gives the pull requests behind the plan: the run's own, and those
+// whose changes to this target were merged and never applied since.
+func (j *job) proposal(ctx context.Context) policy.Proposal {
+	own := policy.ProposalOf(j.run.Origin)
+	conf := j.cfg.Repositories[j.res.Repository]
+	if conf == nil || conf.Forge == nil {
+		return own
+	}
+	landings, err := j.e.store.Landings(ctx, j.res.Repository, maxWaiting)
+	if err != nil {
+		j.log.Logf("who proposed the change is not known: %v", err)
 		return policy.Proposal{}
 	}
-	p := policy.Proposal{Number: o.Number, Author: string(o.Proposed.Actor), Login: o.Proposed.Login, Labels: o.Labels}
-	if p.Author == "" && p.Login != "" {
-		p.Author = o.Forge + ":" + p.Login
+	var all *policy.Proposal
+	add := func(p policy.Proposal) {
+		if all == nil {
+			all = &p
+			return
+		}
+		both := all.And(p)
+		all = &both
 	}
-	return p
+	if j.run.Origin != nil && j.desired.Source == "pull" {
+		add(own)
+	}
+	for _, l := range landings {
+		if !slices.Contains(l.Targets, j.target.ID) {
+			continue
+		}
+		if j.wasApplied(ctx, l.Commit) {
+			break
+		}
+		switch {
+		case l.Origin != nil:
+			add(policy.ProposalOf(l.Origin))
+		case l.Commit == j.desired.Commit && j.run.Origin != nil:
+			add(own) // the forge has not told yet; the plan is the pull request's
+		default:
+			add(policy.Proposal{Authors: []policy.Author{{}}})
+		}
+	}
+	if all == nil {
+		return own
+	}
+	return *all
+}
+
+// wasApplied tells whether a commit is part of what was last applied. What
+// can't be told was not.
+func (j *job) wasApplied(ctx context.Context, commit string) bool {
+	if j.status.Applied == "" {
+		return false
+	}
+	m, err := j.e.mirror(ctx, j.res.Repository)
+	if err != nil {
+		return false
+	}
+	ok, err := m.IsAncestor(ctx, commit, j.status.Applied)
+	return err == nil && ok
 }
 
 // peopleOf answers for those who approved, on the forge of a repository.

@@ -175,3 +175,45 @@ func TestDismissedReviewCountsNoLonger(t *testing.T) {
 	}
 	w.synced("infra/site", commit)
 }
+
+// What somebody left waiting does not pass because the next change is by
+// somebody who is trusted.
+func TestATrustedAuthorCarriesNobodyElse(t *testing.T) {
+	w := newPullWorld(t, "", `approve: [{when: "plan.actions == ['create']", by: auto}, {when: "author == 'user:alice'", by: auto}, {by: ["team:sre"], notAuthor: true}]`)
+	c1 := w.push(many(5))
+	w.start()
+	w.synced("infra/site", c1)
+	w.propose(1, "alice", map[string]string{"web/f001": "by alice\n"})
+	w.synced("infra/site", w.merge(1, "alice", false))
+
+	w.propose(2, "dev", map[string]string{"web/f002": "by dev\n"})
+	w.merge(2, "dev", false)
+	w.held("infra/site", engine.GateApproval)
+	w.propose(3, "alice", map[string]string{"web/f003": "by alice\n"})
+	c3 := w.merge(3, "alice", false)
+	w.eventually("planned with both", func() bool {
+		s := w.target("infra/site")
+		return s.Desired.Commit == c3 && s.Status.Gate == string(engine.GateApproval) && w.planOf("infra/site") == 2
+	})
+	if w.file("f002") != "file 2\n" || w.file("f003") != "file 3\n" {
+		t.Fatal("dev's change was applied under alice's name")
+	}
+	ctx, hash := context.Background(), w.target("infra/site").Status.PlanHash
+	alice := engine.Approver{Actor: "user:alice", Teams: []string{"sre"}}
+	if _, err := w.e.Approve(ctx, alice, "infra/site", hash, ""); !errors.Is(err, auth.ErrDenied) {
+		t.Errorf("one of the authors approved: %v", err)
+	}
+	if _, err := w.e.Approve(ctx, engine.Approver{Actor: "user:carl", Teams: []string{"sre"}}, "infra/site", hash, ""); err != nil {
+		t.Fatal(err)
+	}
+	w.synced("infra/site", c3)
+}
+
+// planOf gives the number of changes in the plan that waits.
+func (w *world) planOf(target string) int {
+	p, _, err := w.st.PlanByHash(context.Background(), target, w.target(target).Status.PlanHash)
+	if err != nil {
+		return 0
+	}
+	return len(p.Changes)
+}

@@ -25,13 +25,54 @@ type Facts struct {
 	People People
 }
 
-// Proposal is the pull request that a change came through; it is zero for
-// none.
+// Proposal is what the pull requests have in common that a change came
+// through; it is zero for none. Mostly it is one, but a plan may carry what
+// others left waiting.
 type Proposal struct {
+	// Number is 0 unless it is one pull request.
 	Number int
-	// Author is who proposed it, as an actor, and Login the name on the forge.
-	Author, Login string
-	Labels        []string
+	// Authors are all who proposed a part of it; whoever pushed without a pull
+	// request is Author{}.
+	Authors []Author
+	Labels  []string // that all of them have
+}
+
+// Author is who proposed a change: an actor, and the name on the forge.
+type Author struct{ Actor, Login string }
+
+// Author gives the only author, "" for none or several.
+func (p Proposal) Author() string {
+	if len(p.Authors) != 1 {
+		return ""
+	}
+	return p.Authors[0].Actor
+}
+
+// And gives what two proposals have in common.
+func (p Proposal) And(o Proposal) Proposal {
+	if p.Number != o.Number {
+		p.Number = 0
+	}
+	p.Authors = slices.Clone(p.Authors)
+	for _, a := range o.Authors {
+		if !slices.Contains(p.Authors, a) {
+			p.Authors = append(p.Authors, a)
+		}
+	}
+	p.Labels = slices.DeleteFunc(slices.Clone(p.Labels), func(l string) bool { return !slices.Contains(o.Labels, l) })
+	return p
+}
+
+// ProposalOf gives the proposal of one commit.
+func ProposalOf(o *store.Origin) Proposal {
+	if o == nil {
+		return Proposal{}
+	}
+	a := Author{string(o.Proposed.Actor), o.Proposed.Login}
+	if a.Actor == "" && a.Login != "" {
+		a.Actor = o.Forge + ":" + a.Login
+	}
+	return Proposal{Number: o.Number, Authors: []Author{a}, Labels: o.Labels}
 }
 
 // Decision says what a plan needs and what it has.

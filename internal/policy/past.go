@@ -63,12 +63,7 @@ func (x Past) facts() Facts {
 	if r.First != nil {
 		f.Actor, f.Cause = string(r.First.Actor), r.First.Cause
 	}
-	if o := r.Origin; o != nil {
-		f.Proposal = Proposal{Number: o.Number, Author: string(o.Proposed.Actor), Login: o.Proposed.Login, Labels: o.Labels}
-		if f.Author == "" && f.Login != "" {
-			f.Author = o.Forge + ":" + f.Login
-		}
-	}
+	f.Proposal = ProposalOf(r.Origin)
 	return f
 }
 

@@ -153,6 +153,7 @@ func environment() (*cel.Env, error) {
 		cel.Variable("driver", cel.StringType),
 		cel.Variable("scopes", cel.ListType(cel.StringType)),
 		cel.Variable("author", cel.StringType),
+		cel.Variable("authors", cel.ListType(cel.StringType)),
 		cel.Variable("labels", cel.ListType(cel.StringType)),
 		cel.Variable("pull", cel.IntType),
 		cel.DefaultUTCTimeZone(true),
@@ -168,15 +169,16 @@ func vars(p *plan.Plan, f Facts) map[string]any {
 		"plan": planObject(p),
 		"target": object{targetType, map[string]func() ref.Val{
 			"name": text(f.Target.Name), "environment": text(f.Target.Environment), "repository": text(f.Target.Repository)}},
-		"actor":  f.Actor,
-		"cause":  f.Cause,
-		"teams":  append([]string{}, f.Teams...),
-		"now":    timestamp(f.Now),
-		"driver": f.Driver,
-		"scopes": scopesOf(p),
-		"author": f.Author,
-		"labels": append([]string{}, f.Labels...),
-		"pull":   f.Number,
+		"actor":   f.Actor,
+		"cause":   f.Cause,
+		"teams":   append([]string{}, f.Teams...),
+		"now":     timestamp(f.Now),
+		"driver":  f.Driver,
+		"scopes":  scopesOf(p),
+		"author":  f.Author(),
+		"authors": authorsOf(f.Proposal),
+		"labels":  append([]string{}, f.Labels...),
+		"pull":    f.Number,
 	}
 }
 
@@ -198,6 +200,14 @@ func (r rule) matches(vars map[string]any) (bool, error) {
 }
 
 func (r rule) isAuto() bool { return len(r.By) == 1 && r.By[0] == auto }
+
+func authorsOf(p Proposal) []string {
+	out := []string{}
+	for _, a := range p.Authors {
+		out = append(out, a.Actor)
+	}
+	return out
+}
 
 // scopesOf lists the scopes that the plan changes something in.
 func scopesOf(p *plan.Plan) []string {

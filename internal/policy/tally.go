@@ -99,9 +99,9 @@ func (t *tally) excluded(a store.Approval, rejection *store.Approval) string {
 }
 
 func (t *tally) isAuthor(a store.Approval) bool {
-	f := t.facts
-	return string(a.Actor) == f.Actor || f.Author != "" && string(a.Actor) == f.Author ||
-		f.Login != "" && a.Login != "" && strings.EqualFold(a.Login, f.Login)
+	return string(a.Actor) == t.facts.Actor || slices.ContainsFunc(t.facts.Authors, func(x Author) bool {
+		return x.Actor != "" && x.Actor == string(a.Actor) || x.Login != "" && strings.EqualFold(x.Login, a.Login)
+	})
 }
 
 // isPerson leaves out approvals that the machine would give to itself.

@@ -60,7 +60,7 @@ func owned(t *testing.T, text string) Owners {
 
 func TestKindsOfApprovers(t *testing.T) {
 	f := facts()
-	f.Proposal = Proposal{Number: 3, Author: "gitea:paul", Login: "paul"}
+	f.Proposal = Proposal{Number: 3, Authors: []Author{{"gitea:paul", "paul"}}}
 	f.People = fakePeople{members: map[string][]string{"acme/sre": {"sara", "simon"}, "acme/dns": {"dora"}}}
 	f.Owners = owned(t, "dns/ @anna @acme/dns\ndns/secret @sue\n[Two][2]\n/two @x @y @z\n^[Maybe]\ndns/open @maybe\n/lonely @maybe\n")
 	owner := config.Approval{By: []string{"codeowners"}, Reviews: true}
@@ -105,7 +105,7 @@ func TestKindsOfApprovers(t *testing.T) {
 
 func TestWhyAnApprovalDoesNotCount(t *testing.T) {
 	f := facts()
-	f.Proposal = Proposal{Author: "user:paula", Login: "paula"}
+	f.Proposal = Proposal{Authors: []Author{{"user:paula", "paula"}}}
 	f.People = fakePeople{err: errors.New("the forge is away")}
 	r := compile(t, config.Approval{By: []string{"team:sre"}, NotAuthor: true})
 	for who, want := range map[string]string{
@@ -139,7 +139,7 @@ func TestWhyAnApprovalDoesNotCount(t *testing.T) {
 func TestVariablesOfPullRequests(t *testing.T) {
 	f := facts()
 	f.Driver = "dns"
-	f.Proposal = Proposal{Number: 7, Author: "user:alice", Labels: []string{"dns", "small"}}
+	f.Proposal = Proposal{Number: 7, Authors: []Author{{"user:alice", "alice"}}, Labels: []string{"dns", "small"}}
 	for expr, want := range map[string]bool{
 		`plan.actions == ["create"]`:                             true,
 		`plan.writes < 3 && plan.kinds == ["record"]`:            true,
@@ -153,6 +153,35 @@ func TestVariablesOfPullRequests(t *testing.T) {
 		if err != nil || d.Auto != want {
 			t.Errorf("%s: %v %v", expr, d.Auto, err)
 		}
+	}
+}
+
+// A plan that carries what others left waiting has them as authors too.
+func TestSeveralProposals(t *testing.T) {
+	f := facts()
+	one := Proposal{Number: 7, Authors: []Author{{"user:alice", "al"}}, Labels: []string{"dns", "small"}}
+	two := Proposal{Number: 8, Authors: []Author{{"gitea:mallory", "mallory"}}, Labels: []string{"small"}}
+	f.Proposal = one.And(two)
+	for expr, want := range map[string]bool{
+		`author == "user:alice"`:                     false,
+		`author == ""`:                               true,
+		`authors == ["user:alice", "gitea:mallory"]`: true,
+		`authors.all(a, a == "user:alice")`:          false,
+		`pull == 0 && labels == ["small"]`:           true,
+	} {
+		d, err := compile(t, config.Approval{When: expr, By: []string{"auto"}}).Decide(filed("x"), f, nil, nil)
+		if err != nil || d.Auto != want {
+			t.Errorf("%s: %v %v", expr, d.Auto, err)
+		}
+	}
+	r := compile(t, config.Approval{By: []string{"team:sre"}, NotAuthor: true})
+	mallory := approve("user:m", 1, "sre")
+	mallory.Login = "Mallory"
+	if err := r.Counts(filed("x"), f, nil, nil, mallory); err == nil {
+		t.Error("one of two authors approves")
+	}
+	if again := one.And(one); again.Number != 7 || len(again.Authors) != 1 || len(again.Labels) != 2 {
+		t.Errorf("%+v", again)
 	}
 }
 
