@@ -138,6 +138,9 @@ func TestPromote(t *testing.T) {
 	if n := w.origin("rev-list", "--count", "main.."+d.Branch); n != "1" {
 		t.Errorf("the branch has %s commits", n)
 	}
+	if text := w.forge.Written() + w.origin("log", "--format=%B", d.Branch); strings.Contains(text, "canary") {
+		t.Error("the token stands in what was written")
+	}
 	commit := w.mergeBranch(d.Branch)
 	w.synced("infra/shop-prod", commit)
 	if got := w.file("prod/values.yaml"); got != shopValues("v3") {
