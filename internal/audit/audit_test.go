@@ -232,3 +232,19 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkVerify(b *testing.B) {
+	m := newMemory(b)
+	run := data(b, audit.RunData{Record: "x", Run: store.Run{ID: "r1", Target: "infra/zone", Environment: "dns", Commit: strings.Repeat("c", 40), Origin: &store.Origin{Number: 7, Title: "a title"}}})
+	for range b.N {
+		m.add(b, store.Event{Kind: audit.RunFinished, Actor: "user:ann", Target: "infra/zone", Run: "r1", Data: run})
+	}
+	b.ResetTimer()
+	c := audit.NewChecker(m.signer.Public(), store.AuditAnchor{})
+	for _, e := range m.events {
+		c.Add(e)
+	}
+	if r := c.End(int64(b.N)); r.Broken != nil {
+		b.Fatal(r.Broken)
+	}
+}
