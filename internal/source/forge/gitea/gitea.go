@@ -39,10 +39,10 @@ var (
 // Open makes the forge; it does not connect.
 func Open(_ context.Context, o forge.Options) (forge.Forge, error) {
 	if o.BaseURL == "" {
-		return nil, errors.New("Gitea: the base URL is missing: there is no public service of that name")
+		return nil, errors.New("the base URL of Gitea is missing: there is no public service of that name")
 	}
 	if o.Token.Empty() {
-		return nil, errors.New("Gitea: the token is missing")
+		return nil, errors.New("the token for Gitea is missing")
 	}
 	base, err := rest.Base(o.BaseURL, "/api/v1")
 	if err != nil {
@@ -140,7 +140,7 @@ func (f *Forge) self(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("the account of the token (it needs the scope read:user): %w", err)
 	}
 	if u.Login == "" {
-		return "", errors.New("Gitea does not say whose token it is")
+		return "", errors.New("the token works, but Gitea does not say whose it is")
 	}
 	f.login = u.Login
 	return f.login, nil
