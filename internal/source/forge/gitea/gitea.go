@@ -39,10 +39,10 @@ var (
 // Open makes the forge; it does not connect.
 func Open(_ context.Context, o forge.Options) (forge.Forge, error) {
 	if o.BaseURL == "" {
-		return nil, errors.New("the base URL of Gitea is missing: there is no public service of that name")
+		return nil, errors.New("the base URL is missing: there is no public Gitea")
 	}
 	if o.Token.Empty() {
-		return nil, errors.New("the token for Gitea is missing")
+		return nil, errors.New("the token is missing: Gitea asks for one")
 	}
 	base, err := rest.Base(o.BaseURL, "/api/v1")
 	if err != nil {
