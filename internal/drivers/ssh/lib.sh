@@ -1,7 +1,9 @@
 # Shell functions for the scripts that read and change a host. They need a
 # POSIX shell and coreutils (or busybox), nothing else. $N is a random word that marks
 # what is meant for trueup in the output.
-PATH=${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin
+for d in /usr/local/sbin /usr/local/bin /usr/sbin /usr/bin /sbin /bin; do
+	case :$PATH: in *:$d:*) ;; *) PATH=${PATH:+$PATH:}$d ;; esac
+done
 LC_ALL=C
 export PATH LC_ALL
 umask 077
@@ -25,37 +27,42 @@ hidden() {
 	done
 }
 
-# look PATH...: what is there, what it is, what its content sums up to, where it
-# leads.
+# look PATH...: what is there, what it is, where it leads, what its content sums
+# up to. $F is what stat prints. The list is never built anew, which would cost
+# the square of its length, unless there is something that sha256sum must not
+# touch.
+F='%f %u %g - - %s %d:%i %Y %Z'
 look() {
 	o=
 	for p do
-		shift
 		if [ -h "$p" ]; then o=${o}l
 		elif [ -f "$p" ]; then if [ -r "$p" ]; then o=${o}f; else o=${o}u; fi
+		elif [ -d "$p" ]; then o=${o}d
 		elif [ -e "$p" ]; then o=${o}o
-		elif hidden "$p"; then o=${o}h; continue
-		else o=${o}0; continue
+		elif hidden "$p"; then o=${o}h
+		else o=${o}0
 		fi
-		set -- "$@" "$p"
 	done
 	echo "$o"
-	[ $# = 0 ] && return
-	stat -c '%f %u %g %U %G %s %d:%i %Y %Z' -- "$@"
-	for p do
-		shift
-		if [ -h "$p" ]; then
-			v=$(readlink -n -- "$p"; echo .)
-			v=${v%.}
-			echo "l ${#v}"
-			printf '%s\n' "$v"
-		elif [ -f "$p" ] && [ -r "$p" ]; then set -- "$@" "$p"
-		fi
-	done
-	[ $# = 0 ] && return
+	case $o in *[!0h]*) stat -c "$F" -- "$@" 2>/dev/null ;; esac
+	case $o in
+	*[lo]*)
+		for p do
+			shift
+			if [ -h "$p" ]; then
+				v=$(readlink -n -- "$p"; echo .)
+				v=${v%.}
+				echo "l ${#v}"
+				printf '%s\n' "$v"
+			elif [ -f "$p" ]; then set -- "$@" "$p"
+			fi
+		done
+		;;
+	esac
+	case $o in *f*) ;; *) return 0 ;; esac
 	case $1 in
 	*\\* | *"$NL"* | *"$CR"*) sha256sum <"$1" ;;
-	*) sha256sum -- "$@" ;;
+	*) sha256sum -- "$@" 2>/dev/null ;;
 	esac
 }
 
@@ -176,7 +183,7 @@ enter() {
 	r=${r%"$NL".}
 	[ "$r" = "$1" ] || [ "$W" != "$U" ] || way "$r" || return 1
 	D=$(stat -c '%d:%i' .)
-	[ "$W" != "$U" ] || [ "$D" = "$(stat -c '%d:%i' -- "$r")" ] || {
+	[ "$W" != "$U" ] || [ "$D" = "$I" ] || {
 		echo "the directory $1 was moved meanwhile"
 		return 1
 	}
@@ -197,11 +204,12 @@ way() {
 		q=$q/$c
 		set -- "$@" "$q"
 	done
-	s=$(stat -c '%u %g %a %f' -- "$@" 2>/dev/null) || {
+	s=$(stat -c '%u %g %a %f %d:%i' -- "$@" 2>/dev/null) || {
 		echo "the directory $w is not there"
 		return 1
 	}
 	X=
+	I=${s##* } # the last one's inode
 	oldifs=$IFS
 	IFS=$NL
 	set -f
@@ -290,8 +298,8 @@ stage() {
 	done
 	T=.trueup-$$-$N
 	mkdir -m 700 -- "./$T" && cd -P -- "./$T" || return 1
-	case $(stat -c '%u %a' .; stat -c '%d:%i' ..) in
-	"$W 700$NL$D" | "$W 2700$NL$D") ;;
+	case $(stat -c '%u %a %d:%i' . ..) in
+	"$W 700 "*"$NL"*" $D" | "$W 2700 "*"$NL"*" $D") ;;
 	*)
 		echo "the directory to prepare files in was exchanged meanwhile"
 		return 1
@@ -301,7 +309,7 @@ stage() {
 	trap 'exit 1' HUP INT TERM PIPE
 	set -C
 }
-unstage() { cd -P .. 2>/dev/null && [ "$(stat -c '%d:%i' .)" = "$D" ] && rm -rf -- "./$T"; }
+unstage() { cd -P .. 2>/dev/null && { rmdir -- "./$T" 2>/dev/null || rm -rf -- "./$T"; }; }
 
 # sy FILE...: to the disk.
 sy() { sync -- "$@" 2>/dev/null || sync; }
@@ -316,7 +324,6 @@ unit() {
 	shift 2
 	if m=$(eval "$c" 2>&1); then
 		m=$(mv -f -- "$@" ../ 2>&1) || printf '%s\n' "$m"
-		sy ..
 		for s in $i; do
 			left "$s" "$1"
 			shift
@@ -328,13 +335,24 @@ unit() {
 	fi
 }
 
+# grow STEPS COMMANDS DIR: prepares a new directory with all that is in it, and
+# moves it to its place.
+grow() {
+	if m=$(eval "$2" 2>&1) && m=$(mv -f -- "$3" ../ 2>&1); then
+		ok $1
+	else
+		printf '%s\n' "$m"
+		case $m in *"$N stale"*) stale $1 ;; *) no $1 ;; esac
+		rm -rf -- "$3"
+	fi
+}
+
 # drop STEPS COMMANDS FILE...: removes files once the commands agree.
 drop() {
 	i=$1 c=$2
 	shift 2
 	if m=$(eval "$c" 2>&1); then
 		m=$(rm -f -- "$@" 2>&1) || printf '%s\n' "$m"
-		sy .
 		for s in $i; do
 			left "$s" "$1"
 			shift

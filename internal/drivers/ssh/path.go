@@ -172,6 +172,9 @@ func (pathKind) look(p *probe, subs []subject) {
 		if dir, _ := splitPath(string(s.address)); p.counting {
 			p.count(dir)
 		}
+		if open, ok := s.open().(*pathState); ok && open.Owner+open.Group != "" {
+			p.names = true
+		}
 		if s.want == nil && s.kind == kindDir {
 			p.list(string(s.address))
 		}
@@ -275,7 +278,7 @@ func whose(asked, name, id string) string {
 	switch {
 	case asked == "":
 		return ""
-	case asked == id || name == "UNKNOWN" || name == "":
+	case asked == id || name == "UNKNOWN" || name == "-":
 		return id
 	case strings.Trim(asked, "0123456789") == "":
 		return id

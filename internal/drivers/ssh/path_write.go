@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"strconv"
 	"strings"
 
 	"trueup.dev/trueup/internal/plan"
@@ -31,6 +32,7 @@ func hiddenError(a plan.Address) error {
 
 // write makes, changes and removes paths, directory by directory.
 func (pathKind) write(w *writer, steps []step) {
+	steps = growTrees(w, steps)
 	for i := 0; i < len(steps); {
 		dir, _ := splitPath(string(steps[i].Change.Address))
 		class := writeClass(steps[i])
@@ -81,6 +83,7 @@ type pathWriter struct {
 }
 
 func (p *pathWriter) write(class string, steps []step) {
+	p.w.touched = append(p.w.touched, p.dir)
 	switch class {
 	case writeRemove:
 		fmt.Fprintf(p.w, "if [ -d %s ]; then\n", quote(p.dir))
@@ -187,6 +190,8 @@ func (p *pathWriter) unit(steps []step) {
 		// Five digits: with four, chmod keeps a directory's setgid bit.
 		prep = append(prep, "mkdir -- "+quoteAll(names), owner(s, old, "", names...), "chmod 0"+s.Mode+" "+quoteAll(names))
 	default:
+		mask, chmod := madeWith(s.Mode, names)
+		prep = append(prep, mask)
 		for i, st := range steps {
 			body, err := content(stateOf(st.New))
 			if err != nil {
@@ -195,7 +200,7 @@ func (p *pathWriter) unit(steps []step) {
 			}
 			prep = append(prep, inline(body)+" >"+quote(names[i]))
 		}
-		prep = append(prep, owner(s, old, "", names...), "chmod "+s.Mode+" "+quoteAll(names), "sy "+quoteAll(names))
+		prep = append(prep, owner(s, old, "", names...), chmod, "sy "+quoteAll(names))
 	}
 	for _, st := range steps {
 		_, base := splitPath(string(st.Change.Address))
@@ -209,6 +214,16 @@ func (p *pathWriter) unit(steps []step) {
 		}
 	}
 	fmt.Fprintf(&p.body, "unit %s %s %s\n", p.w.list(steps), quote(all(prep)), quoteAll(names))
+}
+
+// madeWith gives the umask with which files are made in a mode, and the chmod
+// that is needed where a umask is not enough: a file is never made executable.
+func madeWith(mode string, names []string) (umask, chmod string) {
+	m, err := strconv.ParseUint(mode, 8, 32)
+	if err != nil || m&^0o666 != 0 {
+		return "", "chmod " + mode + " " + quoteAll(names)
+	}
+	return fmt.Sprintf("umask %04o", 0o666&^m), ""
 }
 
 // all joins commands; empty ones are left out.
@@ -276,7 +291,7 @@ func (p *pathWriter) remove(steps []step) {
 		at := "./" + base
 		old := stateOf(st.Old)
 		if old.Type == kindDir {
-			fmt.Fprintf(&p.body, "try %s %s\n", p.w.list([]step{st}), quote(all([]string{check(at, old), "rmdir -- " + quote(at), "sy ."})))
+			fmt.Fprintf(&p.body, "try %s %s\n", p.w.list([]step{st}), quote(all([]string{check(at, old), "rmdir -- " + quote(at)})))
 			continue
 		}
 		files, names, ids = append(files, at), append(names, quote(at)), append(ids, st)

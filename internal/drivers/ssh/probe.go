@@ -16,6 +16,7 @@ type probe struct {
 	contents []string
 	lists    []string
 	counts   []string
+	names    bool     // whether owners are asked for by name
 	counting bool     // whether names beside ours are counted
 	own      []string // names of the kinds' own parts
 }
@@ -74,6 +75,7 @@ const (
 	// maxWords is how long the words of one shell command may be together. The
 	// kernel allows 128 KB for one and megabytes for all.
 	maxWords  = 64 << 10
+	maxPaths  = 500 // in one command
 	maxAnswer = 64 << 20
 )
 
@@ -92,9 +94,12 @@ func (p *probe) finish() {
 	}
 	p.paths = append(plain, special...)
 	fmt.Fprintf(p.script, "echo \"$N facts\"\nfacts\n")
+	if p.names {
+		fmt.Fprintf(p.script, "F='%%f %%u %%g %%U %%G %%s %%d:%%i %%Y %%Z'\n")
+	}
 	for i := 0; i < len(plain); {
 		n := i
-		for size := 0; n < len(plain) && (n == i || size+len(plain[n]) < maxWords); n++ {
+		for size := 0; n < len(plain) && (n == i || n-i < maxPaths && size+len(plain[n]) < maxWords); n++ {
 			size += len(plain[n]) + 1
 		}
 		fmt.Fprintf(p.script, "echo \"$N look %d\"\nlook %s\n", n-i, quoteAll(plain[i:n]))

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -23,6 +24,8 @@ type writer struct {
 	ids  map[plan.Key]int
 	// kinds tells that the shell functions of kinds.sh are in.
 	kinds bool
+	// touched are the directories that have to be synced in the end.
+	touched []string
 }
 
 // id gives the number by which a step is told off.
@@ -85,7 +88,16 @@ func (s *set) Write(ctx context.Context, batch []step) []error {
 		}
 		i = n
 	}
+	w.syncDirs()
 	return s.send(ctx, h, w, len(batch))
+}
+
+// syncDirs makes the names in the directories that were written to durable.
+func (w *writer) syncDirs() {
+	slices.Sort(w.touched)
+	for part := range slices.Chunk(slices.Compact(w.touched), maxPaths) {
+		fmt.Fprintf(w, "sync -- %s 2>/dev/null || :\n", quoteAll(part))
+	}
 }
 
 func same(batch []step, err error) []error {
@@ -147,6 +159,7 @@ func outcomes(out []byte, nonce string, steps int, err error) []error {
 	told := make([]bool, steps)
 	ended := false
 	var reason strings.Builder
+	var fine []int
 	after := false // reasons so far belong to outcomes that were told
 	for line := range strings.Lines(string(out)) {
 		rest, ours := strings.CutPrefix(strings.TrimSuffix(line, "\n"), nonce+" ")
@@ -173,10 +186,17 @@ func outcomes(out []byte, nonce string, steps int, err error) []error {
 		switch word {
 		case "ok":
 			errs[i] = nil
+			fine = append(fine, i)
 		case "stale":
 			errs[i] = fmt.Errorf("%s: %w", worded(reason.String()), driver.ErrStale)
 		default:
 			errs[i] = errors.New(worded(reason.String()))
+		}
+	}
+	if !ended {
+		// Done, but maybe not on the disk.
+		for _, i := range fine {
+			told[i] = false
 		}
 	}
 	for i := range errs {
