@@ -119,7 +119,8 @@ func (f *Forge) Edit(ctx context.Context, number int, id, body string) error {
 // emoticons are the server's names of reactions.
 var emoticons = map[forge.Reaction]string{forge.Seen: "eyes", forge.Done: "white_check_mark", forge.Refused: "no_entry"}
 
-// React puts a reaction to a comment; servers before 7.19 have none.
+// React puts a reaction to a comment. Servers before 7.19 have none, and an
+// administrator may have taken some away: the caller answers in words then.
 func (f *Forge) React(ctx context.Context, number int, id string, r forge.Reaction) error {
 	name, ok := emoticons[r]
 	if !ok {
@@ -127,7 +128,8 @@ func (f *Forge) React(ctx context.Context, number int, id string, r forge.Reacti
 	}
 	path := f.repo("comment-likes/latest", "pull-requests", strconv.Itoa(number), "comments", id, "reactions", name)
 	err := f.send(rest.Repeatable(ctx), http.MethodPut, path, nil, nil)
-	if errors.Is(err, forge.ErrNotFound) {
+	var refused *rest.Error
+	if errors.As(err, &refused) && (refused.Status == http.StatusNotFound || refused.Status == http.StatusBadRequest) {
 		return fmt.Errorf("react to comment %s of pull request #%d: %w (%w)", id, number, forge.ErrUnsupported, err)
 	}
 	if err != nil {
