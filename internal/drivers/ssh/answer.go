@@ -96,6 +96,8 @@ func (p *probe) parse(out []byte) (*answer, error) {
 			}
 			err = a.look(p.paths[next:next+n], body)
 			next += n
+		case "big":
+			err = p.takeBig(a, n, body)
 		case "content":
 			if n < 0 || n >= len(p.contents) {
 				return nil, errors.New("it has content that was not asked for")

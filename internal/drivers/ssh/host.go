@@ -131,6 +131,7 @@ func (h *host) leaving(owned map[plan.Address]driver.Owned) {
 // observe reads the host and gives what is there of the subjects.
 func (h *host) observe(ctx context.Context, subs []subject, counting bool) ([]*object, error) {
 	p := newProbe()
+	p.host = h.sumsKey()
 	p.counting = counting
 	byKind := map[string][]subject{}
 	for _, k := range kinds() {

@@ -168,7 +168,11 @@ func (s *pathState) sameContent(old *object) bool {
 // look asks for the paths, and for what is in directories that are to go.
 func (pathKind) look(p *probe, subs []subject) {
 	for _, s := range subs {
-		p.path(string(s.address))
+		if open, ok := s.open().(*pathState); ok && open.Size >= bigFile {
+			p.big(string(s.address))
+		} else {
+			p.path(string(s.address))
+		}
 		if dir, _ := splitPath(string(s.address)); p.counting {
 			p.count(dir)
 		}

@@ -18,6 +18,8 @@ type probe struct {
 	counts   []string
 	names    bool     // whether owners are asked for by name
 	counting bool     // whether names beside ours are counted
+	bigs     []string // large files
+	host     string   // what remembers them (bigfile.go)
 	own      []string // names of the kinds' own parts
 }
 
@@ -108,6 +110,7 @@ func (p *probe) finish() {
 	for _, name := range special {
 		fmt.Fprintf(p.script, "echo \"$N look 1\"\nlook %s\n", quote(name))
 	}
+	p.finishBig()
 	for i, name := range p.contents {
 		fmt.Fprintf(p.script, "echo \"$N content %d\"\ncontent %s\n", i, quote(name))
 	}

@@ -12,6 +12,7 @@ import (
 	"io"
 
 	"trueup.dev/trueup/internal/driver"
+	"trueup.dev/trueup/internal/driver/setplan"
 	"trueup.dev/trueup/internal/plan"
 )
 
@@ -24,6 +25,13 @@ func (s *set) upload(ctx context.Context, h *host, st step) error {
 	}
 	defer f.Close()
 	w := &writer{script: newScript(), host: h, ids: map[plan.Key]int{st.Change.Key: 0}}
+	d, err := s.blocksOf(ctx, h, st)
+	if err != nil {
+		return fmt.Errorf("%w: %w", setplan.ErrSkipped, err)
+	}
+	if d != nil {
+		return s.patch(ctx, w, st, d)
+	}
 	sum := &summed{from: f, h: sha256.New(), want: state.SHA256, name: state.src.file}
 	body := io.Reader(sum)
 	receive := "cat"
@@ -36,9 +44,10 @@ func (s *set) upload(ctx context.Context, h *host, st step) error {
 			body, receive = compressed(body), "gzip -dc"
 		}
 	}
-	w.upload(st, state, old, receive)
+	w.upload(st, state, old, receive+" >"+quote(nameIn(st)), "")
 	out := bounded{most: maxAnswer}
 	err = h.t.run(ctx, w.command(), body, &out)
+	h.stamped(out.Bytes(), w.nonce, st, state)
 	result := outcomes(out.Bytes(), w.nonce, 1, err)[0]
 	if sum.err != nil && result != nil {
 		return fmt.Errorf("%w: %w", sum.err, result)
@@ -48,20 +57,45 @@ func (s *set) upload(ctx context.Context, h *host, st step) error {
 
 // upload writes the script: prepare aside, compare the sum, check what is
 // there, move.
-func (w *writer) upload(st step, s, old *pathState, receive string) {
+func (w *writer) upload(st step, s, old *pathState, receive, b2 string) {
 	dir, base := splitPath(string(st.Change.Address))
 	name := "./" + base
 	if old != nil && old.Type != s.Type {
 		old = nil
 	}
-	prep := []string{
-		`[ "$(sha256sum <` + quote(name) + `)" = "` + s.SHA256 + `  -" ] || { echo "the content did not arrive whole"; false; }`,
-		owner(s, old, "", name), "chmod " + s.Mode + " " + quote(name), "sy " + quote(name), check("../"+base, stateOf(st.Old))}
+	compare := `[ "$(sha256sum <` + quote(name) + `)" = "` + s.SHA256 + `  -" ]`
+	if b2 != "" {
+		compare = `[ "$(b2sum <` + quote(name) + `)" = "` + b2 + `  -" ]`
+	}
+	prep := []string{compare + ` || { echo "the content did not arrive whole"; false; }`,
+		owner(s, old, "", name), "chmod " + s.Mode + " " + quote(name), "sy " + quote(name), w.host.checkBig("../"+base, st)}
 	if was := stateOf(st.Old); was != nil && was.Type == kindDir {
 		prep = append(prep, "rmdir -- "+quote("../"+base))
 	}
-	body := fmt.Sprintf("stage || { no 0; exit; }\nif %s >%s; then unit 0 %s %s; else no 0; fi\n", receive, quote(name), quote(all(prep)), quote(name))
+	body := fmt.Sprintf("stage || { no 0; exit; }\nif %s; then unit 0 %s %s; else no 0; fi\n%s", receive, quote(all(prep)), quote(name), stampAfter("../"+base, s))
 	fmt.Fprintf(w, "receive %s %s\n", quote(dir), quote(body))
+}
+
+// nameIn is what a file is called where it is prepared.
+func nameIn(st step) string {
+	_, base := splitPath(string(st.Change.Address))
+	return "./" + base
+}
+
+// patch sends the blocks that differ.
+func (s *set) patch(ctx context.Context, w *writer, st step, d *delta) error {
+	h, state := w.host, stateOf(st.New)
+	blocks, err := d.reader(state)
+	if err != nil {
+		return fmt.Errorf("%w: %w", setplan.ErrSkipped, err)
+	}
+	defer blocks.Close()
+	_, base := splitPath(string(st.Change.Address))
+	w.upload(st, state, stateOf(st.Old), d.receive(nameIn(st), "../"+base), d.whole)
+	out := bounded{most: maxAnswer}
+	err = h.t.run(ctx, w.command(), blocks, &out)
+	h.stamped(out.Bytes(), w.nonce, st, state)
+	return outcomes(out.Bytes(), w.nonce, 1, err)[0]
 }
 
 // command gives the script as one text for sh -c: its input is the content.
