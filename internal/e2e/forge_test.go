@@ -239,6 +239,26 @@ func (w *world) answered(number int, parts ...string) {
 	})
 }
 
+// refused waits for the thumb down under a comment.
+func (w *world) refused(id int64) {
+	w.t.Helper()
+	eventually(w.t, "the command is refused", func() error {
+		var all []struct {
+			Content string
+			User    struct{ Login string }
+		}
+		if err := w.forge.Admin.API("GET", fmt.Sprintf("/repos/%s/issues/comments/%d/reactions", w.repo, id), nil, &all); err != nil {
+			return err
+		}
+		for _, r := range all {
+			if r.Content == "-1" && r.User.Login == w.bot.Name {
+				return nil
+			}
+		}
+		return fmt.Errorf("reactions: %v", all)
+	})
+}
+
 // merge merges and gives the merge commit.
 func (w *world) merge(by *gitea.Account, number int) string {
 	w.t.Helper()

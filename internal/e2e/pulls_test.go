@@ -131,8 +131,7 @@ func approval(w *world) {
 	w.answered(number, "vera", "viewer")
 	w.paul.Comment(w.repo, number, "trueup approve zone")
 	w.answered(number, "paul", "leaves out who proposed or caused the change")
-	w.eve.Comment(w.repo, number, "trueup approve zone")
-	time.Sleep(time.Second) // a moment for what must not happen
+	w.refused(w.eve.Comment(w.repo, number, "trueup approve zone"))
 	w.hasStatus(head, "trueup/plan", "success")
 	commit := w.merge(w.paul, number)
 	w.held("needs 1 approval")
@@ -218,8 +217,7 @@ func fork(w *world) {
 			w.t.Errorf("a fork was planned:\n%s", c.Body)
 		}
 	}
-	w.eve.Comment(w.repo, number, "trueup apply")
-	time.Sleep(time.Second)
+	w.refused(w.eve.Comment(w.repo, number, "trueup apply"))
 	if err := w.answers("ftp", "192.0.2.111"); err != nil {
 		w.t.Fatal(err)
 	}
@@ -241,7 +239,10 @@ func beforeTheMerge(w *world) {
 	number, head := w.propose(w.paul, "early", "Try early.team-a", map[string]string{zonePath: zone(append(slices.Clone(teamA), "early.team-a A 192.0.2.130"), 20, "ftp A 192.0.2.111")})
 	w.hasStatus(head, "trueup/plan", "success")
 	w.comment(number, head[:8])
-	w.eve.Comment(w.repo, number, "trueup apply")
+	w.refused(w.eve.Comment(w.repo, number, "trueup apply"))
+	if err := w.answers("early.team-a", ""); err != nil {
+		w.t.Fatal("a stranger applied: ", err)
+	}
 	w.paul.Comment(w.repo, number, "trueup apply")
 	eventually(w.t, "applied before the merge", func() error { return w.answers("early.team-a", "192.0.2.130") })
 	other, otherHead := w.propose(w.paul, "other", "Another one", map[string]string{zonePath: zone(append(slices.Clone(teamA), "other.team-a A 192.0.2.131"), 20, "ftp A 192.0.2.111")})
