@@ -80,6 +80,7 @@ type Health struct {
 	Command string         `yaml:"command"`                                     // a name from the operator's commands
 	Driver  map[string]any `yaml:"driver"`                                      // a check of the driver itself; any other field stands for one of these
 	Within  time.Duration  `yaml:"within" jsonschema:"default=1m,minimum=1s"`   // how long it may take
+	For     time.Duration  `yaml:"for" jsonschema:"minimum=1s,maximum=1h"`      // how long it must then stay healthy
 }
 
 // DNSCheck asks a name server.

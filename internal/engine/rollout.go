@@ -161,7 +161,7 @@ func (r *rollout) interrupted(ctx context.Context) (string, error) {
 		return "frozen in server.yaml: " + cur.Freeze, nil
 	case pol.Freeze != "":
 		return "frozen by its policy: " + pol.Freeze, nil
-	case !open && !r.person():
+	case !open:
 		return fmt.Sprintf("the time window has ended; the next opens %s", next.Format("2006-01-02T15:04Z07:00")), nil
 	}
 	return "", nil

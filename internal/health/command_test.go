@@ -1,6 +1,7 @@
 package health
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"trueup.dev/trueup/internal/config"
+	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/secret"
 )
 
@@ -132,4 +134,34 @@ func TestCommandIsKilled(t *testing.T) {
 	if took := time.Since(start); took > 60*time.Second {
 		t.Errorf("took %v", took)
 	}
+}
+
+// A command on a host gets its variables as they are, and what it writes is
+// masked before it is logged.
+func TestCommandOnHost(t *testing.T) {
+	t.Setenv("TRUEUP_TEST_CANARY", "canary-value-18")
+	cmd := &config.Command{Args: []string{"lb", "drain", "{{ .host }}", "{{.State}}"}, On: config.OnHost, Env: map[string]secret.Ref{"TOKEN": "env:TRUEUP_TEST_CANARY"}}
+	c := checker("", cmd)
+	unhealthy(t, c, config.Health{Command: "check", Within: time.Hour}, "the driver has no hosts")
+	var got driver.Command
+	c.Subject = &Subject{Target: "infra/web", Commit: "c1", Host: "web1", On: func(_ context.Context, x driver.Command, log func(string)) error {
+		got = x
+		log("token is canary-value-18\x1b[2J")
+		return nil
+	}}
+	r, log := one(t, c, ample)
+	if !r.OK || strings.Contains(log, "canary-value") || !strings.Contains(log, "web1: check: token is ***[2J") {
+		t.Errorf("%+v\n%s", r, log)
+	}
+	if fmt.Sprint(got.Args) != "[lb drain web1 {{.State}}]" || got.Env["TOKEN"].Reveal() != "canary-value-18" || got.Env["TRUEUP_HOST"].Reveal() != "web1" ||
+		got.Env["TRUEUP_TARGET"].Reveal() != "infra/web" || strings.Contains(fmt.Sprint(got), "canary") {
+		t.Errorf("%v", got)
+	}
+	// On the server the same command learns what it is called for.
+	here := checker("", shell(`test "$TRUEUP_HOST $TRUEUP_TARGET $TRUEUP_COMMIT" = "web1 infra/web c1"`))
+	here.Subject = c.Subject
+	healthy(t, here, check)
+	named := checker("", &config.Command{Args: []string{"/usr/bin/test", "{{ .host }}", "=", "web1"}})
+	named.Subject = c.Subject
+	healthy(t, named, check)
 }

@@ -24,6 +24,7 @@ const (
 	maxParallel   = 32
 	firstWait     = 200 * time.Millisecond
 	maxWait       = 5 * time.Second
+	stayWait      = time.Second
 	attemptTime   = 10 * time.Second // of one question; commands have their own
 )
 
@@ -110,6 +111,9 @@ func (c *Checker) poll(parent context.Context, h config.Health, log Logf) Result
 	var last error
 	for wait := firstWait; ; wait = min(wait*2, maxWait) {
 		err := c.ask(ctx, h, log)
+		if err == nil && h.For > 0 {
+			err = c.stays(parent, h, log)
+		}
 		// The end of the time says less than what the attempt before it found.
 		if last == nil || err == nil || ctx.Err() == nil {
 			last = err
@@ -133,6 +137,24 @@ func (c *Checker) poll(parent context.Context, h config.Health, log Logf) Result
 	}
 	log("health: %s: %s", r.Check, r.Err)
 	return r
+}
+
+// stays asks a check that is healthy again and again, as long as it has to
+// stay so.
+func (c *Checker) stays(ctx context.Context, h config.Health, log Logf) error {
+	end := time.Now().Add(min(h.For, maxWithin))
+	for {
+		left := time.Until(end)
+		if left <= 0 {
+			return nil
+		}
+		if !sleep(ctx, min(left, stayWait)) {
+			return ctx.Err()
+		}
+		if err := c.ask(ctx, h, log); err != nil {
+			return fmt.Errorf("was healthy and did not stay so: %w", err)
+		}
+	}
 }
 
 // sleep waits, and tells whether the context still stands.

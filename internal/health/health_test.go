@@ -107,6 +107,30 @@ func TestLate(t *testing.T) {
 	}
 }
 
+// What is healthy for a moment only is not healthy with a time to stay so.
+func TestStaysHealthy(t *testing.T) {
+	var mu sync.Mutex
+	asked, dies := 0, true
+	c := &Checker{Driver: func(context.Context, map[string]any) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if asked++; dies && asked%2 == 0 {
+			return errors.New("it has died")
+		}
+		return nil
+	}}
+	check := config.Health{Driver: map[string]any{"x": 1}, Within: 2 * time.Second, For: 1500 * time.Millisecond}
+	if r, _ := one(t, c, check); r.OK || !strings.Contains(r.Err, "did not stay so: it has died") {
+		t.Errorf("%+v", r)
+	}
+	mu.Lock()
+	dies = false
+	mu.Unlock()
+	if r, _ := one(t, c, check); !r.OK || r.Took < check.For {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestHTTP(t *testing.T) {
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { t.Error("the other host was asked") }))
 	defer other.Close()

@@ -222,9 +222,13 @@ func (w *world) fiveDown(t *testing.T) {
 
 // killedInTheMiddle kills the server with SIGKILL while batches are under way.
 func (w *world) killedInTheMiddle(t *testing.T) {
-	files := w.app("v6", ", pause: 1s")
+	files := w.app("v6", ", pause: 2s")
 	delete(files, "app/static/css/app.css")
 	c := w.push(files)
+	w.eventually("status shows how far it is", func() bool {
+		out, _ := w.cli("status")
+		return strings.Contains(out, "Rollout: infra/app: batch ") && strings.Contains(out, " of 50 hosts")
+	})
 	kills := 0
 	w.eventually("v6 everywhere", func() bool {
 		n := len(w.on("/srv/app/version")["v6"])

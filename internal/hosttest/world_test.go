@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -50,10 +49,6 @@ type world struct {
 	log    string
 	cmd    *exec.Cmd
 	done   chan struct{}
-
-	mu   sync.Mutex
-	hang chan struct{} // closed: the health server answers
-	hung map[string]bool
 }
 
 const config = `version: 1
@@ -81,8 +76,10 @@ environments:
 `
 
 // newWorld starts hosts and makes a repository; the server is not started.
-func newWorld(t *testing.T, n int) *world {
-	w := &world{t: t, lab: sshhosts.Start(t, n), dir: t.TempDir(), hang: make(chan struct{}), hung: map[string]bool{}}
+func newWorld(t *testing.T, n int) *world { return worldOf(t, sshhosts.Start(t, n)) }
+
+func worldOf(t *testing.T, lab *sshhosts.Lab) *world {
+	w := &world{t: t, lab: lab, dir: t.TempDir()}
 	w.git, w.log = filepath.Join(w.dir, "work"), filepath.Join(w.dir, "log")
 	w.run(w.dir, "git", "init", "-q", "--bare", "-b", "main", "origin.git")
 	w.run(w.dir, "git", "clone", "-q", "origin.git", "work")

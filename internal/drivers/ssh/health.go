@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"trueup.dev/trueup/internal/driver"
@@ -13,7 +14,7 @@ import (
 
 // Health answers the checks that hosts know by themselves:
 //
-//	systemd: app.service, or a list of units: each is active
+//	systemd: app.service, or a list of units: each has been active for some seconds
 func (s *session) Health(ctx context.Context, in driver.Input, check map[string]any) error {
 	units, err := unitsOf(check)
 	if err != nil {
@@ -84,25 +85,54 @@ func (s *session) active(ctx context.Context, scope plan.Scope, units []string) 
 		return err
 	}
 	var out bytes.Buffer
-	err = t.run(ctx, "systemctl is-active -- "+quoteAll(units), nil, &limitedBuffer{Buffer: &out, left: 4 << 10})
+	script := "for u in " + quoteAll(units) + "; do systemctl show -p ActiveState -p ActiveEnterTimestampMonotonic -- \"$u\"; echo; done; echo; cat /proc/uptime"
+	err = t.run(ctx, script, nil, &limitedBuffer{Buffer: &out, left: 64 << 10})
 	var exit *exitError
 	if err != nil && !errors.As(err, &exit) {
 		return err
 	}
-	states := strings.Fields(out.String())
-	if len(states) != len(units) {
-		return driver.Permanent(fmt.Errorf("systemctl says nothing about %s: %w", strings.Join(units, ", "), err))
-	}
-	var bad []string
-	for i, u := range units {
-		if states[i] != "active" {
-			bad = append(bad, u+" is "+states[i])
-		}
-	}
-	if len(bad) > 0 {
+	bad, ok := judge(units, out.String())
+	switch {
+	case !ok:
+		return driver.Permanent(fmt.Errorf("systemctl says nothing about %s: %v", strings.Join(units, ", "), err))
+	case len(bad) > 0:
 		return fmt.Errorf("%w: %s", driver.ErrNotReady, strings.Join(bad, ", "))
 	}
 	return nil
+}
+
+// settled is how many seconds a unit must have been active: one that starts
+// and dies is active for a moment, again and again.
+const settled = 2
+
+// judge reads the answer: one paragraph for each unit, then the uptime.
+func judge(units []string, answer string) (bad []string, ok bool) {
+	parts := strings.Split(strings.TrimSpace(answer), "\n\n")
+	last := strings.Fields(parts[len(parts)-1])
+	if len(parts) != len(units)+1 || len(last) == 0 {
+		return nil, false
+	}
+	up, err := strconv.ParseFloat(last[0], 64)
+	if err != nil {
+		return nil, false
+	}
+	for i, u := range units {
+		props := map[string]string{}
+		for line := range strings.Lines(parts[i]) {
+			key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+			props[key] = value
+		}
+		since, err := strconv.ParseFloat(props["ActiveEnterTimestampMonotonic"], 64)
+		switch {
+		case props["ActiveState"] == "" || err != nil:
+			return nil, false
+		case props["ActiveState"] != "active":
+			bad = append(bad, u+" is "+props["ActiveState"])
+		case up-since/1e6 < settled:
+			bad = append(bad, fmt.Sprintf("%s is active for %.1fs only", u, max(up-since/1e6, 0)))
+		}
+	}
+	return bad, true
 }
 
 var (

@@ -11,16 +11,14 @@ import (
 	"trueup.dev/trueup/internal/plan"
 )
 
-// systemctl stands in for the real one: a unit is what the file of its name
-// says.
+// systemctl stands in for the real one: the file of a unit's name says when it
+// became active.
 const systemctl = `#!/bin/sh
 dir=${0%/*}
-shift 2
-rc=0
-for u; do
-	if [ -f "$dir/$u" ]; then echo active; else echo inactive; rc=3; fi
-done
-exit $rc
+for u; do :; done
+if [ -f "$dir/$u" ]; then state=active at=$(cat "$dir/$u"); else state=inactive at=0; fi
+echo "ActiveState=$state"
+echo "ActiveEnterTimestampMonotonic=$at"
 `
 
 func TestSystemdHealth(t *testing.T) {
@@ -38,7 +36,7 @@ func TestSystemdHealth(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	for _, u := range []string{"app.service", "db.service"} {
-		if err := os.WriteFile(filepath.Join(dir, u), nil, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, u), []byte("1000000"), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -47,6 +45,12 @@ func TestSystemdHealth(t *testing.T) {
 	}
 	if err := ask(map[string]any{"systemd": "app.service"}); err != nil {
 		t.Error(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "db.service"), []byte("99999999999999"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := ask(map[string]any{"systemd": "db.service"}); !errors.Is(err, driver.ErrNotReady) || !strings.Contains(err.Error(), "active for 0.0s only") {
+		t.Errorf("a unit that has just started gives %v", err)
 	}
 	for _, bad := range []map[string]any{{"systemd": ""}, {"systemd": "-h"}, {"systemd": "a b"}, {"systemd": []any{}}, {"systemd": 5}, {"sytemd": "x"}} {
 		if err := ask(bad); err == nil || !driver.IsPermanent(err) {
