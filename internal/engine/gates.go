@@ -124,6 +124,9 @@ func (j *job) facts(ctx context.Context) (Facts, error) {
 		}
 	}
 	j.run.Origin = j.origin(ctx)
+	if text := j.originWanted(ctx); text != "" {
+		f.Waiting = append(f.Waiting, text)
+	}
 	given, err := j.e.store.Approvals(ctx, j.target.ID, j.digest, j.hash)
 	if err != nil {
 		return f, err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"trueup.dev/trueup/internal/config"
+	"trueup.dev/trueup/internal/plan"
 	"trueup.dev/trueup/internal/source/forge"
 	"trueup.dev/trueup/internal/store"
 )
@@ -43,7 +44,10 @@ const pendingLandings = 20
 // mergeSettles is how long a forge may take to record a merge whose commit it
 // has pushed already; until then a commit that no pull request brought may be
 // one all the same.
-const mergeSettles = 30 * time.Second
+const mergeSettles = 10 * time.Second
+
+// settleWait is the first wait until the forge is asked again.
+const settleWait = 500 * time.Millisecond
 
 // landed finds out how a commit came to be, and has its outcome told. It asks
 // to be called again while the forge may not know yet.
@@ -63,17 +67,20 @@ func (e *Engine) landed(ctx context.Context, conf *config.Repository, f forge.Fo
 		return 0, err
 	}
 	if land.Origin == nil || land.Origin.Number == 0 && len(brought) > 0 {
-		o, err := e.lookUpOrigin(ctx, conf, f, commit)
+		o, sure, err := e.surelyOrigin(ctx, conf, f, commit)
 		if err != nil {
 			return 0, err
 		}
-		if o.Number == 0 && e.clock().Sub(land.At) < mergeSettles {
-			return max(e.backoff(l.Attempts), time.Second), nil
+		if !sure && e.clock().Sub(land.At) < mergeSettles {
+			return settleWait << min(l.Attempts, 3), nil
 		}
 		if err := e.store.SetOrigin(ctx, l.Fence, conf.Name, commit, o); err != nil {
 			return 0, err
 		}
 		land.Origin = &o
+		if err := e.wakeWaiting(ctx, land); err != nil {
+			return 0, err
+		}
 		if err := e.tell(ctx, forgeMessage{Kind: tellLanding, Repository: conf.Name, Commit: commit}); err != nil {
 			return 0, err
 		}
@@ -124,6 +131,23 @@ func (e *Engine) lookAtMerged(ctx context.Context, conf *config.Repository, land
 		}
 	}
 	return nil
+}
+
+// surelyOrigin asks the forge how a commit came to be. It is not sure of a
+// direct push while there are open pull requests that it could belong to.
+func (e *Engine) surelyOrigin(ctx context.Context, conf *config.Repository, f forge.Forge, commit string) (o store.Origin, sure bool, err error) {
+	if o, err = e.lookUpOrigin(ctx, conf, f, commit); err != nil || o.Number > 0 {
+		return o, true, err
+	}
+	open, err := f.Open(ctx)
+	if err != nil {
+		return o, false, fmt.Errorf("open pull requests: %w", err)
+	}
+	if len(open) > 0 {
+		return o, false, nil
+	}
+	o, err = e.lookUpOrigin(ctx, conf, f, commit) // it may have been recorded between the two questions
+	return o, true, err
 }
 
 // lookUpOrigin asks the forge how a commit came to be.
@@ -215,6 +239,9 @@ func (j *job) origin(ctx context.Context) *store.Origin {
 	if conf := j.cfg.Repositories[j.target.Repository]; conf == nil || conf.Forge == nil {
 		return j.run.Origin
 	}
+	if j.desired.Source == "lock" {
+		return j.e.originOfLock(ctx, j.desired.Lock)
+	}
 	if land, err := j.e.store.Landing(ctx, j.target.Repository, j.desired.Commit); err == nil && land.Origin != nil {
 		return land.Origin
 	}
@@ -230,6 +257,55 @@ func (j *job) origin(ctx context.Context) *store.Origin {
 		return nil
 	}
 	return r.Origin
+}
+
+// originOfLock tells of the pull request that was applied before its merge.
+func (e *Engine) originOfLock(ctx context.Context, lock string) *store.Origin {
+	repository, _, number := splitKey(lock)
+	_, p, known, err := e.loadPull(ctx, repository, number)
+	if err != nil || !known {
+		return nil
+	}
+	at, _ := e.cfg.Load().ForgeServer(repository)
+	return &store.Origin{Forge: at.Kind, Number: number, Title: p.Facts.Title, URL: p.Facts.URL, Labels: p.Facts.Labels,
+		Proposed: e.party(repository, p.Facts.Author), Approved: p.Assents}
+}
+
+// originWanted says that the rules ask for what only the forge can tell, and
+// it has not yet: who proposed the change, and where. Nothing is let pass on a
+// rule that could not know.
+func (j *job) originWanted(ctx context.Context) string {
+	if j.run.Origin != nil || !j.rules.NeedsProposal() || j.driftOnly() || j.undo || !j.plan.Writes() || j.mode == plan.Destroy {
+		return ""
+	}
+	land, err := j.e.store.Landing(ctx, j.target.Repository, j.desired.Commit)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return "" // it was there before the forge was set up
+	case err != nil:
+		return fmt.Sprintf("the record of the commit (%s)", err)
+	case land.Origin == nil:
+		return "the forge, which has not told yet how this commit came to be (a rule asks for that)"
+	}
+	return ""
+}
+
+// wakeWaiting looks again at the targets of a commit that wait for its origin.
+func (e *Engine) wakeWaiting(ctx context.Context, land store.Landing) error {
+	for _, id := range land.Targets {
+		t, err := e.store.Target(ctx, id)
+		if errors.Is(err, store.ErrNotFound) || err == nil && t.Status.Gate != string(GateDependency) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := e.store.Trigger(ctx, store.Trigger{Kind: store.Reconcile, Key: id, Slot: t.Environment, Class: store.ByPush,
+			Cause: "merge", Actor: "system:pulls", Commit: land.Commit}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // tellForge has the outcome told where it can be seen: on the commit, or on

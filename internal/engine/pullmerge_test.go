@@ -255,3 +255,29 @@ func TestCrashBetweenStatusAndStore(t *testing.T) {
 		t.Errorf("the status is %+v", s)
 	}
 }
+
+// A rule about pull requests is not answered by guessing: while the forge does
+// not tell how a commit came to be, nothing is let pass on it.
+func TestRulesAboutPullRequestsWaitForTheForge(t *testing.T) {
+	w := newPullWorld(t, "", "approve: [{when: \"pull > 0\", by: [\"team:sre\"]}, {by: auto}]")
+	first := w.push(many(3))
+	w.start()
+	w.synced("infra/site", first)
+	w.propose(6, "dev", map[string]string{"web/new": "x\n"})
+	w.forge.Fail(func(call string) error {
+		if call == "MergedBy" || call == "PullRequest" {
+			return forge.ErrUnreachable
+		}
+		return nil
+	})
+	w.merge(6, "dev", false)
+	w.held("infra/site", engine.GateDependency)
+	if w.file("new") != "" {
+		t.Fatal("applied under a rule that could not know")
+	}
+	w.forge.Fail(nil)
+	w.held("infra/site", engine.GateApproval)
+	if w.file("new") != "" {
+		t.Error("applied without the approval")
+	}
+}

@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -72,6 +73,15 @@ func (r *Rules) NeedsOwners() bool {
 // CountsReviews tells whether a rule counts reviews on the forge.
 func (r *Rules) CountsReviews() bool {
 	return r.any(func(a config.Approval) bool { return a.Reviews })
+}
+
+// aboutProposal finds, in an expression, what only a pull request can tell.
+var aboutProposal = regexp.MustCompile(`\b(pull|author|labels)\b`)
+
+// NeedsProposal tells whether a rule asks which pull request a change came
+// through, or who proposed it.
+func (r *Rules) NeedsProposal() bool {
+	return r.any(func(a config.Approval) bool { return a.NotAuthor || aboutProposal.MatchString(a.When) })
 }
 
 func (r *Rules) any(fits func(config.Approval) bool) bool {
