@@ -27,6 +27,7 @@ type Conn struct {
 	target  *Target
 	client  *ssh.Client
 	hostKey ssh.PublicKey
+	near    bool
 	slots   chan struct{}
 	gone    chan struct{} // closed when the connection ended
 
@@ -57,6 +58,13 @@ func (c *Conn) HostKey() string {
 	}
 	return ssh.FingerprintSHA256(c.hostKey)
 }
+
+// Near tells that the host is so close that compressing what is sent to it
+// costs more than it saves.
+func (c *Conn) Near() bool { return c.near }
+
+// nearby is the round trip below which a host is near.
+const nearby = 3 * time.Millisecond
 
 // Target gives what the connection leads to.
 func (c *Conn) Target() *Target { return c.target }

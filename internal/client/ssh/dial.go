@@ -60,7 +60,11 @@ func handshake(ctx context.Context, t *Target, raw net.Conn) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newConn(t, ssh.NewClient(c, chans, reqs), key), nil
+	conn := newConn(t, ssh.NewClient(c, chans, reqs), key)
+	if rtt := roundTrip(raw); rtt > 0 && rtt < nearby {
+		conn.near = true
+	}
+	return conn, nil
 }
 
 // explain turns what a handshake gave into words, and into what to do next.

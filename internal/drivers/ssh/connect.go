@@ -59,8 +59,8 @@ type Connect struct {
 	Timeout time.Duration `yaml:"timeout,omitempty" json:"timeout,omitempty"`
 	// Concurrency is how many hosts are worked on at a time; 50 by default.
 	Concurrency int `yaml:"concurrency,omitempty" json:"concurrency,omitempty" jsonschema:"minimum=1,maximum=1000"`
-	// Compress is auto (the default: larger batches are compressed where the
-	// host has gzip) or never.
+	// Compress is auto (the default: what is larger is compressed where the host
+	// has gzip and is more than 3 ms away) or never.
 	Compress string `yaml:"compress,omitempty" json:"compress,omitempty" jsonschema:"enum=auto,enum=never"`
 	// Commands are programs that repositories may have run on the hosts, by
 	// name: under commands and handlers of host.yaml, and around rollouts.

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	yaml "go.yaml.in/yaml/v3"
 
@@ -32,7 +33,13 @@ type document struct {
 	values []string // names of target values that templates use
 	// needsFacts tells that a template asks for facts.
 	needsFacts bool
+	// budget is how much content of the repository may still be kept in memory.
+	budget atomic.Int64
 }
+
+// keptContent is how much content of the repository is kept in memory, so that
+// it is read once for all hosts.
+const keptContent = 64 << 20
 
 // layer is one part of a document.
 type layer struct {
@@ -71,6 +78,7 @@ type entry struct {
 // objects are given for the hosts that are named, or for the host "*".
 func (sshDriver) Prepare(ctx context.Context, in driver.Input) (*driver.Prepared, error) {
 	p := &parser{in: in, spec: specOf(in), sums: map[string]sum{}, doc: &document{}}
+	p.doc.budget.Store(keptContent)
 	if err := p.read(ctx); err != nil {
 		return nil, err
 	}

@@ -1,11 +1,13 @@
 package ssh
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"path"
 	"strings"
-	"unicode/utf8"
+	"sync"
+	"sync/atomic"
 
 	"trueup.dev/trueup/internal/driver"
 )
@@ -40,7 +42,7 @@ type pathState struct {
 	Sensitive bool `json:"sensitive,omitempty"`
 
 	src  *source   // of a desired file
-	text *string   // content to show, where it is known
+	text *string   // content of an observed file, where a plan shows it
 	fact *pathFact // of an observed object
 	// unknown tells that the content depends on a value that is not known yet.
 	unknown bool
@@ -52,14 +54,37 @@ type source struct {
 	file string // in the repository
 	body []byte // inline or rendered
 	tmpl *tmpl
+
+	mu     sync.Mutex
+	kept   []byte        // what was read
+	budget *atomic.Int64 // how much may be kept, of all files of a document
 }
 
 // open gives the content.
 func (s *source) open() (io.ReadCloser, error) {
 	if s.file == "" || s.body != nil {
-		return io.NopCloser(strings.NewReader(string(s.body))), nil
+		return io.NopCloser(bytes.NewReader(s.body)), nil
 	}
 	return s.in.Tree.Open(s.file)
+}
+
+// bytes gives the content of a small file. It is read once for all hosts.
+func (s *source) bytes() ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.kept != nil {
+		return s.kept, nil
+	}
+	f, err := s.open()
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxInline+1))
+	if err == nil && s.budget != nil && s.budget.Add(-int64(len(b))) > 0 {
+		s.kept = b
+	}
+	return b, err
 }
 
 // ident is all that the target decides about the path.
@@ -71,33 +96,30 @@ func (s *pathState) ident() string {
 	return identOf(id)
 }
 
-// document is how a path is shown.
+// pathDocument is how a path is shown. Content is part of it only where a plan
+// shows what changes in a text; it says nothing that the sum does not.
 type pathDocument struct {
 	Type    string  `json:"type"`
 	Mode    string  `json:"mode,omitempty"`
 	Owner   string  `json:"owner,omitempty"`
 	Group   string  `json:"group,omitempty"`
 	To      string  `json:"to,omitempty"`
-	Content *string `json:"content,omitempty"`
 	Size    *int64  `json:"size,omitempty"`
 	SHA256  string  `json:"sha256,omitempty"`
+	Content *string `json:"content,omitempty"`
 }
 
-// show gives small text as it is, everything else by size and sum.
+// show gives a file by size and sum.
 func (s *pathState) show() (any, []string) {
 	d := pathDocument{Type: s.Type, Mode: s.Mode, Owner: s.Owner, Group: s.Group, To: s.To}
-	var sensitive []string
-	if s.Type == kindFile {
-		if text := s.shown(); text != nil {
-			d.Content = text
-		} else {
-			d.Size, d.SHA256 = &s.Size, s.SHA256
-		}
-		if s.Sensitive {
-			sensitive = []string{"/content", "/sha256", "/size"}
-		}
+	if s.Type != kindFile {
+		return d, nil
 	}
-	return d, sensitive
+	d.Size, d.SHA256 = &s.Size, s.SHA256
+	if s.Sensitive {
+		return d, []string{"/content", "/sha256", "/size"}
+	}
+	return d, nil
 }
 
 // keep gives what the inventory remembers: no content.
@@ -121,31 +143,6 @@ func (s *pathState) UnmarshalJSON(b []byte) error {
 	*s = pathState(raw.plain)
 	_ = json.Unmarshal(raw.Size, &s.Size) // masked: it stays 0
 	return nil
-}
-
-// maxShown bounds the text of a file in a plan.
-const maxShown = 16 << 10
-
-// shown gives the content of a small text file, nil for anything else.
-func (s *pathState) shown() *string {
-	if s.text != nil || s.src == nil || s.Size > maxShown || s.unknown {
-		return s.text
-	}
-	f, err := s.src.open()
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxShown+1))
-	if err != nil || int64(len(b)) != s.Size || !plainText(b) {
-		return nil
-	}
-	text := string(b)
-	return &text
-}
-
-func plainText(b []byte) bool {
-	return utf8.Valid(b) && !strings.ContainsRune(string(b), 0)
 }
 
 // heavy is how much content has to travel.

@@ -143,7 +143,7 @@ func (p *parser) content(st *pathState, full string, templated bool, at plan.Sou
 		p.Diags.Errorf(at, field, "", "%v", err)
 		return false
 	}
-	st.src = &source{in: p.in, file: full}
+	st.src = &source{in: p.in, file: full, budget: &p.doc.budget}
 	if !templated {
 		st.Size, st.SHA256 = s.size, s.hex
 		return true

@@ -2,11 +2,9 @@ package ssh
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"path"
 	"strconv"
 	"strings"
@@ -239,12 +237,7 @@ func all(commands []string) string {
 
 // content gives what a file should hold. What is read must be what was planned.
 func content(s *pathState) ([]byte, error) {
-	f, err := s.src.open()
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxInline+1))
+	b, err := s.src.bytes()
 	if err != nil {
 		return nil, err
 	}
@@ -301,49 +294,3 @@ func (p *pathWriter) remove(steps []step) {
 		fmt.Fprintf(&p.body, "drop %s %s %s\n", p.w.list(ids), quote(all(checks)), strings.Join(names, " "))
 	}
 }
-
-// texts reads the small files that are going to change, so that plans can show
-// what changes. Only what is ours, or not masked, is read.
-func (h *host) texts(ctx context.Context, subs []subject, found []*object) error {
-	have := make(map[plan.Address]*pathState, len(found))
-	for _, o := range found {
-		if s, ok := o.State.(*pathState); ok {
-			have[o.Address] = s
-		}
-	}
-	var names []string
-	for _, s := range subs {
-		if s.want == nil || s.want.Kind != kindFile {
-			continue
-		}
-		w, ok := s.want.State.(*pathState)
-		old := have[s.address]
-		if !ok || old == nil || old.Type != kindFile || old.Sensitive || old.Size > maxShown || w.Size > maxShown || old.SHA256 == w.SHA256 {
-			continue
-		}
-		names = append(names, string(s.address))
-		if len(names) == maxTexts {
-			break
-		}
-	}
-	if len(names) == 0 {
-		return nil
-	}
-	got, err := readContents(ctx, h.t, names)
-	if err != nil {
-		return err
-	}
-	for _, n := range names {
-		old := have[plan.Address(n)]
-		b, ok := got[n]
-		sum := sha256.Sum256(b)
-		if ok && hex.EncodeToString(sum[:]) == old.SHA256 && plainText(b) {
-			text := string(b)
-			old.text = &text
-		}
-	}
-	return nil
-}
-
-// maxTexts bounds how many files of a host are shown with their old text.
-const maxTexts = 500

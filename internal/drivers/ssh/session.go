@@ -75,12 +75,14 @@ func (s *session) Plan(ctx context.Context, in driver.Input) (*plan.Plan, error)
 		return nil, err
 	}
 	p.Driver, p.Version, p.Warnings = "ssh", version, st.warn
-	st.notes(p)
+	if err := st.notes(p); err != nil {
+		return nil, err
+	}
 	return p, st.planAgents(ctx, p, agents)
 }
 
 // notes lets kinds add to their changes.
-func (s *set) notes(p *plan.Plan) {
+func (s *set) notes(p *plan.Plan) error {
 	want, have := byKey(s.want), map[plan.Key]*object{}
 	for i := range s.read {
 		for k, o := range byKey(s.read[i].Items) {
@@ -93,6 +95,7 @@ func (s *set) notes(p *plan.Plan) {
 			n.note(c, want[c.Key], have[c.Key])
 		}
 	}
+	return s.addTexts(p, want, have)
 }
 
 func byKey(items []item) map[plan.Key]*object {
@@ -129,7 +132,7 @@ func (s *session) Apply(ctx context.Context, in driver.Input, p *plan.Plan, repo
 			st.keys[c.Scope][c.From] = true
 		}
 	}
-	rest, wait := st.applyAgents(ctx, p, report)
+	rest, wait := st.applyAgents(ctx, withoutTexts(p), report)
 	for name := range st.keys {
 		if st.callsIn(name) {
 			delete(st.keys, name)

@@ -44,6 +44,7 @@ type remote struct {
 	target *client.Target
 	sudo   *client.Sudo
 	shown  string
+	near   bool
 }
 
 func (r *remote) run(ctx context.Context, script string, in io.Reader, out io.Writer) error {
@@ -51,7 +52,7 @@ func (r *remote) run(ctx context.Context, script string, in io.Reader, out io.Wr
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNotBegun, err)
 	}
-	r.shown = conn.HostKey()
+	r.shown, r.near = conn.HostKey(), conn.Near()
 	err = r.pool.Run(ctx, r.target, client.Command{Script: script, Sudo: r.sudo, Stdin: in, Stdout: out})
 	var exit *client.ExitError
 	if errors.As(err, &exit) && !errors.Is(err, client.ErrSudo) {

@@ -35,7 +35,7 @@ func (s *set) upload(ctx context.Context, h *host, st step) error {
 	sum := &summed{from: f, h: sha256.New(), want: state.SHA256, name: state.src.file}
 	body := io.Reader(sum)
 	receive := "cat"
-	if s.connect.Compress != compressNever && h.facts.has("gzip") {
+	if s.compresses(h) {
 		var shrinks bool
 		if body, shrinks, err = worthIt(sum); err != nil {
 			return err

@@ -126,12 +126,27 @@ const minCompress = 64 << 10
 // send runs the script and gives each step its outcome.
 func (s *set) send(ctx context.Context, h *host, w *writer, steps int) []error {
 	in, run := w.text(true), shellFromStdin
-	if s.connect.Compress != compressNever && w.size() > minCompress && h.facts.has("gzip") {
+	if w.size() > minCompress && s.compresses(h) {
 		in, run = compressed(in), shellFromGzip
 	}
 	out := bounded{most: maxAnswer}
 	err := h.t.run(ctx, run, in, &out)
 	return outcomes(out.Bytes(), w.nonce, steps, err)
+}
+
+// compresses tells whether what is sent to a host is compressed: where it has
+// gzip and is not just around the corner.
+func (s *set) compresses(h *host) bool {
+	if s.connect.Compress == compressNever || !h.facts.has("gzip") {
+		return false
+	}
+	switch t := h.t.(type) {
+	case *remote:
+		return !t.near
+	case *local:
+		return false
+	}
+	return true
 }
 
 // compressed gives a reader's content as gzip does.
