@@ -54,8 +54,8 @@ func (s *Server) common(next http.Handler) http.Handler {
 				attrs = append(attrs, "error", info.err.Error())
 			}
 			level := slog.LevelInfo
-			if r.Method == http.MethodGet && rec.code() < 400 {
-				level = slog.LevelDebug // the polling of a page or a probe is no news
+			if (r.Method == http.MethodGet || strings.HasPrefix(r.URL.Path, "/agent/")) && rec.code() < 400 {
+				level = slog.LevelDebug // the polling of a page, a probe or an agent is no news
 			}
 			s.Log.Log(r.Context(), level, "request", attrs...)
 		}()

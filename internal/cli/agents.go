@@ -18,6 +18,7 @@ import (
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/engine"
 	"trueup.dev/trueup/internal/render"
+	"trueup.dev/trueup/internal/store"
 )
 
 // agents joins the mailbox with the engine behind it.
@@ -94,7 +95,7 @@ func (a *app) agentList() *cobra.Command {
 					return err
 				}
 				if !a.table() {
-					return a.print(cmd, list)
+					return a.print(cmd, api.List[store.Agent]{Items: notNil(list)})
 				}
 				now := time.Now()
 				s := style(cmd)

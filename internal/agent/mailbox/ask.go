@@ -151,6 +151,8 @@ func (f *follower) hopeless(ctx context.Context, p store.AgentProgress) error {
 	switch {
 	case p.State == store.AskLost:
 		return fmt.Errorf("the agent of %s ended in the middle of it: %w", f.r.Host, driver.ErrUnreachable)
+	case p.State == store.AskWaiting && quiet > wire.Fetch:
+		return fmt.Errorf("the agent of %s does not fetch its request; it called last %s ago: %w", f.r.Host, quiet.Round(time.Second), driver.ErrUnreachable)
 	case quiet > wire.Silence:
 		return fmt.Errorf("the agent of %s has been silent for %s: %w", f.r.Host, quiet.Round(time.Second), driver.ErrUnreachable)
 	case f.stopped.IsZero():

@@ -37,15 +37,18 @@ const (
 
 // Times.
 const (
-	// MaxWait is how long a poll waits.
-	MaxWait = 20 * time.Second
+	// MaxWait is how long a poll waits: an agent that lives is seen as often.
+	MaxWait = 10 * time.Second
 	// MaxAckWait is how long a message waits for its answer.
 	MaxAckWait = 15 * time.Second
 	// Life is how long a request stays wanted without its run.
 	Life = 30 * time.Second
 	// Silence is how long an agent may be quiet before it counts as away. It
 	// polls while it works.
-	Silence = 60 * time.Second
+	Silence = 30 * time.Second
+	// Fetch is how long an agent may take to fetch a request. It waits for one
+	// all the time.
+	Fetch = MaxWait + 3*time.Second
 	// Window is how far the time of a signed call may be off.
 	Window = 5 * time.Minute
 )
