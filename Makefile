@@ -73,7 +73,7 @@ test-forges: forge-servers ## the forges, against a real Gitea and GitHub's own 
 
 .PHONY: test-hosts
 test-hosts: deps ## the ssh driver against real OpenSSH hosts, one of them with systemd
-	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) ./internal/drivers/ssh/... ./internal/client/ssh/... ./internal/servertest/sshhosts/...
+	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) ./internal/drivers/ssh/... ./internal/client/ssh/... ./internal/servertest/sshhosts/... ./internal/hosttest/...
 
 .PHONY: bench
 bench: bench-core bench-queue bench-dns bench-hosts ## all benchmarks, into docs/benchmarks.md
