@@ -36,6 +36,11 @@ forge-servers: deps ## Gitea and GitHub's API description, for the tests (minute
 	@GO='$(GO)' scripts/gitea.sh >/dev/null
 	@scripts/github-api.sh >/dev/null
 
+.PHONY: infra-programs
+infra-programs: deps ## OpenTofu and a test provider, for the tests (minutes, the first time)
+	@GO='$(GO)' scripts/server.sh tofu >/dev/null
+	@GO='$(GO)' scripts/server.sh terraform-provider-things >/dev/null
+
 .PHONY: demo
 demo: build ## a commit changes a real DNS server, from nothing, in a minute
 	@scripts/deps.sh demo || echo 'demo: going on without a DNS server of its own; see above'
@@ -52,7 +57,7 @@ lint: ## gofmt, go vet, staticcheck
 	$(STATICCHECK) -tags real ./...
 
 .PHONY: test
-test: deps forge-servers lint ## everything, real servers included; what CI runs
+test: deps forge-servers infra-programs lint ## everything, real servers included; what CI runs
 	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) ./...
 
 .PHONY: test-core
@@ -74,6 +79,10 @@ test-forges: forge-servers ## the forges, against a real Gitea and GitHub's own 
 .PHONY: test-hosts
 test-hosts: deps ## the ssh driver against real OpenSSH hosts, one of them with systemd
 	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) ./internal/drivers/ssh/... ./internal/client/ssh/... ./internal/servertest/sshhosts/... ./internal/hosttest/...
+
+.PHONY: test-infra
+test-infra: infra-programs ## the tofu driver, with OpenTofu and Terraform
+	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) ./internal/drivers/tofu/... ./internal/servertest/tofu/...
 
 .PHONY: bench
 bench: bench-core bench-queue bench-dns bench-hosts ## all benchmarks, into docs/benchmarks.md

@@ -120,7 +120,7 @@ func (v *validation) prepare(ctx context.Context, snap *source.Snapshot, all []c
 		for name := range r.Values {
 			values[name] = plan.Output{Unknown: true}
 		}
-		p, err := d.Prepare(ctx, driver.Input{Target: r.ID, Tree: snap.View(r.Path, r.Inputs), Path: r.Path, Spec: r.Spec, Scope: r.Scope,
+		p, err := d.Prepare(ctx, driver.Input{Target: r.ID, Tree: snap.View(r.Path, r.Reads()), Path: r.Path, Spec: r.Spec, Scope: r.Scope,
 			Values: values, Mode: r.Mode, Now: now(), Log: quiet()})
 		if err != nil {
 			v.diags.Errorf(r.Source, "", "", "target %s: %v", r.Name, err)

@@ -109,17 +109,20 @@ type Resolved struct {
 	Addresses   map[plan.Address]plan.Address `json:"addresses,omitempty"`
 	Path        string                        `json:"path"`   // relative to the repository root
 	Inputs      []string                      `json:"inputs"` // globs, relative to the repository root
-	DependsOn   []string                      `json:"dependsOn,omitempty"`
-	Values      map[string]ValueRef           `json:"values,omitempty"`
-	Outputs     map[string]Export             `json:"outputs,omitempty"`
-	Health      []Health                      `json:"health,omitempty"`
-	OnFailure   string                        `json:"onFailure,omitempty"`
-	OnRemove    string                        `json:"onRemove,omitempty"`
-	Mode        plan.Mode                     `json:"mode"`
-	Suspend     string                        `json:"suspend,omitempty"`
-	Rollout     *Rollout                      `json:"rollout,omitempty"`
-	Promote     *Promotion                    `json:"promote,omitempty"`
-	WriteBack   []WriteBack                   `json:"writeBack,omitempty"`
+	// Followed are further files and directories that the driver found the
+	// target to read (local modules), at the commit that it was taken in.
+	Followed  []string            `json:"followed,omitempty"`
+	DependsOn []string            `json:"dependsOn,omitempty"`
+	Values    map[string]ValueRef `json:"values,omitempty"`
+	Outputs   map[string]Export   `json:"outputs,omitempty"`
+	Health    []Health            `json:"health,omitempty"`
+	OnFailure string              `json:"onFailure,omitempty"`
+	OnRemove  string              `json:"onRemove,omitempty"`
+	Mode      plan.Mode           `json:"mode"`
+	Suspend   string              `json:"suspend,omitempty"`
+	Rollout   *Rollout            `json:"rollout,omitempty"`
+	Promote   *Promotion          `json:"promote,omitempty"`
+	WriteBack []WriteBack         `json:"writeBack,omitempty"`
 	// Raw is the spec and scope as JSON, for the store and the inputs digest.
 	RawSpec  []byte           `json:"rawSpec,omitempty"`
 	RawScope []byte           `json:"rawScope,omitempty"`

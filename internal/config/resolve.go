@@ -18,8 +18,8 @@ type Context struct {
 	Repository string
 	Server     *Server
 	Drivers    driver.Registry
-	// Tree is the repository at the commit; only directories are listed, for
-	// `each`.
+	// Tree is the repository at the commit: directories are listed for `each`,
+	// and drivers that follow what a target uses read files.
 	Tree fs.FS
 	// Branch is the branch or tag that the tree is of; empty is the one that is
 	// followed.

@@ -47,7 +47,17 @@ func (e *entry) in(name string, n int) (Resolved, bool) {
 	}
 	e.identify(&r, n)
 	e.writings(&r, env)
-	return r, e.Alone || e.parts(&r, env)
+	if e.Alone {
+		return r, true
+	}
+	if !e.parts(&r, env) {
+		return r, false
+	}
+	if err := r.Follow(e.Drivers, e.Tree); err != nil {
+		e.fail("path", "", "what it uses can't be followed: %s", err)
+		return r, false
+	}
+	return r, true
 }
 
 // identify gives the target its id and those it had before.

@@ -71,6 +71,9 @@ type Info struct {
 	Connect func() any
 	// RunsRepositoryCode tells that planning runs code from the repository.
 	RunsRepositoryCode bool
+	// DestroysFromTree tells that a plan in mode Destroy needs the snapshot,
+	// the spec and the values, beside the inventory.
+	DestroysFromTree bool
 	// StopGrace is how long a cancelled Apply may take to end cleanly.
 	StopGrace time.Duration
 	// Fingerprint says in words what the fingerprint is worth, "" for none.

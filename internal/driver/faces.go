@@ -94,3 +94,15 @@ type Command struct {
 	Env  map[string]secret.Value
 	Dir  string
 }
+
+// Follower is a Driver whose targets read further paths of the repository
+// than they declare, and name them in what they read: modules, bases. The
+// engine asks it when it takes a commit in, and counts what it names to the
+// target's inputs from then on.
+type Follower interface {
+	// Follow gives files and directories from the root of the repository. The
+	// input has a whole Tree, Path and Spec, and nothing else. What is wrong in
+	// the files is for Prepare to say; the error is for a tree that can't be
+	// read.
+	Follow(ctx context.Context, in Input) ([]string, error)
+}

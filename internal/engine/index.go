@@ -32,6 +32,10 @@ func newPathIndex() *pathIndex { return &pathIndex{root: &pathNode{}} }
 func (x *pathIndex) add(r *config.Resolved) {
 	n := x.node(path.Clean(r.Path))
 	n.below = append(n.below, r.ID)
+	for _, p := range r.Followed {
+		n := x.node(p)
+		n.below = append(n.below, r.ID)
+	}
 	for _, in := range r.Inputs {
 		base, rest := doublestar.SplitPattern(in)
 		n := x.node(base)
@@ -79,6 +83,9 @@ func (x *pathIndex) remove(r *config.Resolved) {
 		n.globs = keep
 	}
 	drop(x.node(path.Clean(r.Path)))
+	for _, p := range r.Followed {
+		drop(x.node(p))
+	}
 	for _, in := range r.Inputs {
 		base, rest := doublestar.SplitPattern(in)
 		drop(x.node(base))

@@ -67,7 +67,7 @@ func (j *job) mirrorView(ctx context.Context) (*source.View, error) {
 	if err != nil {
 		return nil, err
 	}
-	return snap.View(j.res.Path, j.res.Inputs), nil
+	return snap.View(j.res.Path, j.res.Reads()), nil
 }
 
 // contents gets the view's files; when Git can't give them, the state kept in
@@ -86,10 +86,14 @@ func (j *job) contents(ctx context.Context) error {
 	return nil
 }
 
+// reads tells that the driver needs the snapshot. Most destroy from the
+// inventory alone.
+func (j *job) reads() bool { return j.mode != plan.Destroy || j.drv.Info().DestroysFromTree }
+
 // computeDigest reads the values and makes the inputs digest.
 func (j *job) computeDigest(ctx context.Context) error {
 	var err error
-	if j.mode != plan.Destroy {
+	if j.reads() {
 		if j.used, err = j.values(ctx); err != nil {
 			return err
 		}
@@ -109,7 +113,7 @@ func (j *job) keptView(ctx context.Context, commit string) (*source.View, error)
 	}
 	// Reading happens after this call has returned, within the run.
 	snap := source.Stored(entries, kept{context.WithoutCancel(ctx), j.e.store}, source.Limits{})
-	return snap.View(j.res.Path, j.res.Inputs), nil
+	return snap.View(j.res.Path, j.res.Reads()), nil
 }
 
 // inputsDigest is the one digest that decides due, stale and approved. Values
@@ -226,7 +230,7 @@ func readableFrom(up, by *config.Resolved, ref config.ValueRef) error {
 
 // prepare makes the driver's input and lets it read the snapshot.
 func (j *job) prepare(ctx context.Context) error {
-	if j.mode != plan.Destroy {
+	if j.reads() {
 		if err := j.contents(ctx); err != nil {
 			return err
 		}
@@ -237,7 +241,8 @@ func (j *job) prepare(ctx context.Context) error {
 	}
 	j.input = driver.Input{Target: j.target.ID, Tree: j.view, Path: j.res.Path, Spec: j.res.Spec, Scope: j.res.Scope,
 		Values: j.used, Inventory: inv, Previously: j.res.Addresses, Mode: j.mode, Now: j.e.clock(), Log: j.e.log}
-	if j.mode == plan.Destroy {
+	if !j.reads() {
+		j.input.Tree = nil
 		return nil
 	}
 	prep, err := j.drv.Prepare(ctx, j.input)
@@ -247,7 +252,7 @@ func (j *job) prepare(ctx context.Context) error {
 	if err := prep.Diagnostics.Err(); err != nil {
 		return driver.Permanent(err)
 	}
-	if len(prep.Desired) == 0 {
+	if len(prep.Desired) == 0 && j.mode != plan.Destroy {
 		return driver.Permanent(fmt.Errorf("%s asks for nothing at commit %.12s: an empty desired state never prunes; "+
 			"remove the target from trueup.yaml if that is meant", j.res.Path, j.desired.Commit))
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"trueup.dev/trueup/internal/config"
+	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/plan"
 	"trueup.dev/trueup/internal/source"
 	"trueup.dev/trueup/internal/store"
@@ -83,7 +84,9 @@ func (e *Engine) intake(ctx context.Context, in intake) error {
 	if err := in.resolve(ctx, e, manifests); err != nil {
 		return err
 	}
-	in.concern()
+	if err := in.concern(e.drivers); err != nil {
+		return err
+	}
 	return e.takeIn(ctx, &in)
 }
 
@@ -299,7 +302,7 @@ func sameConfig(a, b *config.Resolved) bool {
 }
 
 // concern marks the targets that the changed paths touch as due.
-func (in *intake) concern() {
+func (in *intake) concern(drivers driver.Registry) error {
 	hit := map[string]bool{}
 	if in.all && in.state.Head != in.rev.Commit {
 		for id := range in.index.targets {
@@ -315,10 +318,27 @@ func (in *intake) concern() {
 			continue
 		}
 		if in.put[id] == nil {
-			in.put[id] = r
+			again, err := in.follow(drivers, r)
+			if err != nil {
+				return fmt.Errorf("target %s: %w", id, err)
+			}
+			in.put[id] = again
 		}
 		in.due[id] = true
 	}
+	return nil
+}
+
+// follow looks again at what a target reads, because a file of it changed.
+func (in *intake) follow(drivers driver.Registry, r *config.Resolved) (*config.Resolved, error) {
+	if _, ok := drivers[r.Driver].(driver.Follower); !ok {
+		return r, nil
+	}
+	c := *r
+	if err := c.Decode(drivers); err != nil {
+		return nil, err
+	}
+	return &c, c.Follow(drivers, in.snapshot.View(".", []string{"**"}))
 }
 
 // eachBase is a directory whose sub directories become targets.

@@ -163,7 +163,7 @@ func (e *Engine) localTarget(ctx context.Context, o LocalOptions, desired store.
 		return res.sealed()
 	}
 	j := &job{e: e, cfg: e.cfg.Load(), lease: lease, log: e.newRunLog(), progress: o.Progress}
-	j.view = o.Snapshot.View(r.Path, r.Inputs)
+	j.view = o.Snapshot.View(r.Path, r.Reads())
 	defer j.log.flush(ctx)
 	defer j.disconnect()
 	out, err := j.local(ctx, o, &res)

@@ -125,7 +125,9 @@ func (e *Engine) analyse(ctx context.Context, cfg *active, conf *config.Reposito
 	if err := in.resolve(ctx, e, manifests); err != nil {
 		return nil, err
 	}
-	in.concern()
+	if err := in.concern(e.drivers); err != nil {
+		return nil, err
+	}
 	c := &change{cfg: cfg, rev: rev, ref: st.Ref, snapshot: in.snapshot, coming: in.put, renamed: in.comeFrom()}
 	for _, d := range in.invalid {
 		if !slices.ContainsFunc(known, func(k plan.Diagnostic) bool { return k.File == d.File && k.Message == d.Message && k.Field == d.Field }) {
@@ -291,7 +293,7 @@ func (e *Engine) previewJob(ctx context.Context, c *change, r *config.Resolved, 
 		t.State = pullWaits
 		t.Message = fmt.Sprintf("the driver %s runs code of the repository: somebody trusted has to look at the change and comment `trueup plan`, or approve it", j.env.Driver)
 	default:
-		j.view = c.snapshot.View(r.Path, r.Inputs)
+		j.view = c.snapshot.View(r.Path, r.Reads())
 	}
 	return j, nil
 }

@@ -120,7 +120,7 @@ func (p *previewing) lock(ctx context.Context, ch *change, t *pullTarget, c comm
 	if err != nil {
 		return err
 	}
-	view := ch.snapshot.View(r.Path, r.Inputs)
+	view := ch.snapshot.View(r.Path, r.Reads())
 	if err := view.Prefetch(ctx); err != nil {
 		return err
 	}

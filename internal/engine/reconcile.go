@@ -57,7 +57,7 @@ func (j *job) pass(ctx context.Context) (outcome, error) {
 	if err := j.phase(ctx, "fetch"); err != nil {
 		return gone, err
 	}
-	if j.mode != plan.Destroy { // a destroy works from the inventory alone
+	if j.reads() {
 		if err := j.openView(ctx); err != nil {
 			return gone, err
 		}

@@ -171,7 +171,7 @@ func (e *Engine) clearPin(ctx context.Context, in *intake, id string, r *config.
 	if err != nil || t.Desired.Source != "pin" {
 		return err
 	}
-	now, err := in.snapshot.View(r.Path, r.Inputs).ID(ctx)
+	now, err := in.snapshot.View(r.Path, r.Reads()).ID(ctx)
 	if err != nil || now == t.Desired.Bad {
 		return err
 	}

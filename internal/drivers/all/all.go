@@ -7,6 +7,7 @@ import (
 	"trueup.dev/trueup/internal/drivers/files"
 	"trueup.dev/trueup/internal/drivers/sftp"
 	"trueup.dev/trueup/internal/drivers/ssh"
+	"trueup.dev/trueup/internal/drivers/tofu"
 )
 
 // Registry gives every driver by its name.
@@ -16,5 +17,6 @@ func Registry() driver.Registry {
 		"files": files.New(),
 		"ssh":   ssh.New(),
 		"sftp":  sftp.New(),
+		"tofu":  tofu.New(),
 	}
 }
