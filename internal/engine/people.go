@@ -37,54 +37,67 @@ func (j *job) policyFacts(ctx context.Context) policy.Facts {
 	return f
 }
 
-// maxWaiting is how many commits are looked back for what waits with a plan.
-const maxWaiting = 200
-
 // proposal gives the pull requests behind the plan: the run's own, and those
 // whose changes to this target were merged and never applied since.
 func (j *job) proposal(ctx context.Context) policy.Proposal {
 	own := policy.ProposalOf(j.run.Origin)
 	conf := j.cfg.Repositories[j.res.Repository]
-	if conf == nil || conf.Forge == nil {
+	if conf == nil || conf.Forge == nil || !j.rules.NeedsProposal() {
 		return own
 	}
-	landings, err := j.e.store.Landings(ctx, j.res.Repository, maxWaiting)
-	if err != nil {
-		j.log.Logf("who proposed the change is not known: %v", err)
-		return policy.Proposal{}
-	}
-	var all *policy.Proposal
-	add := func(p policy.Proposal) {
-		if all == nil {
-			all = &p
-			return
-		}
-		both := all.And(p)
-		all = &both
-	}
+	var parts []policy.Proposal
 	if j.run.Origin != nil && j.desired.Source == "pull" {
-		add(own)
+		parts = append(parts, own)
+	}
+	// Mostly the newest few commits tell; the lists of old ones may be long.
+	for _, most := range []int{8, 64, 512} {
+		waiting, all, err := j.waitingProposals(ctx, own, most)
+		if err != nil {
+			j.log.Logf("who proposed the change is not known: %v", err)
+			waiting, all = []policy.Proposal{unknownProposal}, true
+		}
+		if all || most == 512 {
+			parts = append(parts, waiting...)
+			break
+		}
+	}
+	if len(parts) == 0 {
+		return own
+	}
+	sum := parts[0]
+	for _, p := range parts[1:] {
+		sum = sum.And(p)
+	}
+	return sum
+}
+
+// unknownProposal is by somebody who is not known.
+var unknownProposal = policy.Proposal{Authors: []policy.Author{{}}}
+
+// waitingProposals gives the proposals among the newest commits that concern
+// the target and were not applied, and whether these are all.
+func (j *job) waitingProposals(ctx context.Context, own policy.Proposal, most int) (out []policy.Proposal, all bool, err error) {
+	landings, err := j.e.store.Landings(ctx, j.res.Repository, most)
+	if err != nil {
+		return nil, false, err
 	}
 	for _, l := range landings {
 		if !slices.Contains(l.Targets, j.target.ID) {
 			continue
 		}
 		if j.wasApplied(ctx, l.Commit) {
-			break
+			return out, true, nil
 		}
 		switch {
 		case l.Origin != nil:
-			add(policy.ProposalOf(l.Origin))
+			out = append(out, policy.ProposalOf(l.Origin))
 		case l.Commit == j.desired.Commit && j.run.Origin != nil:
-			add(own) // the forge has not told yet; the plan is the pull request's
+			out = append(out, own) // the forge has not told yet; the plan is the pull request's
 		default:
-			add(policy.Proposal{Authors: []policy.Author{{}}})
+			out = append(out, unknownProposal)
 		}
 	}
-	if all == nil {
-		return own
-	}
-	return *all
+	return out, len(landings) < most, nil
 }
 
 // wasApplied tells whether a commit is part of what was last applied. What

@@ -185,6 +185,21 @@ func TestSeveralProposals(t *testing.T) {
 	}
 }
 
+func TestWhatRulesNeed(t *testing.T) {
+	for rule, want := range map[string]config.Approval{
+		"":                  {When: "plan.writes > 0"},
+		"proposal":          {When: "'x' in labels"},
+		"proposal reviews":  {NotAuthor: true, Reviews: true},
+		"owners":            {By: []string{"codeowners"}},
+		"owners by several": {All: []config.Quorum{{By: []string{"team:a"}}, {By: []string{"codeowners"}}}},
+	} {
+		r := compile(t, want)
+		if r.NeedsProposal() != strings.Contains(rule, "proposal") || r.CountsReviews() != strings.Contains(rule, "reviews") || r.NeedsOwners() != strings.Contains(rule, "owners") {
+			t.Errorf("%q: %v %v %v", rule, r.NeedsProposal(), r.CountsReviews(), r.NeedsOwners())
+		}
+	}
+}
+
 func TestNoOwnersNoApproval(t *testing.T) {
 	f := facts()
 	f.Owners = Owners{Problem: "CODEOWNERS: line 3: no"}
