@@ -70,22 +70,13 @@ func (r *Rules) NeedsOwners() bool {
 	})
 }
 
-// proposalWords are the variables that come from pull requests.
-var proposalWords = regexp.MustCompile(`\b(author|authors|labels|pull)\b`)
-
-// NeedsProposal tells whether a rule looks at who proposed a change, or at the
-// pull request.
-func (r *Rules) NeedsProposal() bool {
-	return r.any(func(a config.Approval) bool { return a.NotAuthor || proposalWords.MatchString(a.When) })
-}
-
 // CountsReviews tells whether a rule counts reviews on the forge.
 func (r *Rules) CountsReviews() bool {
 	return r.any(func(a config.Approval) bool { return a.Reviews })
 }
 
 // aboutProposal finds, in an expression, what only a pull request can tell.
-var aboutProposal = regexp.MustCompile(`\b(pull|author|labels)\b`)
+var aboutProposal = regexp.MustCompile(`\b(pull|authors?|labels)\b`)
 
 // NeedsProposal tells whether a rule asks which pull request a change came
 // through, or who proposed it.
