@@ -300,8 +300,13 @@ func (e *Engine) wakeWaiting(ctx context.Context, land store.Landing) error {
 		if err != nil {
 			return err
 		}
+		// What caused the run that waits causes this one, too.
+		cause := store.Caused{Cause: "merge", Actor: "system:pulls"}
+		if r, err := e.store.Run(ctx, t.Status.Run); err == nil {
+			cause = store.Caused{Cause: r.Cause, Actor: r.Actor}
+		}
 		if err := e.store.Trigger(ctx, store.Trigger{Kind: store.Reconcile, Key: id, Slot: t.Environment, Class: store.ByPush,
-			Cause: "merge", Actor: "system:pulls", Commit: land.Commit}); err != nil {
+			Cause: cause.Cause, Actor: cause.Actor, Commit: land.Commit}); err != nil {
 			return err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"trueup.dev/trueup/internal/render"
 	"trueup.dev/trueup/internal/source"
 	"trueup.dev/trueup/internal/source/forge"
+	"trueup.dev/trueup/internal/source/git"
 	"trueup.dev/trueup/internal/store"
 )
 
@@ -176,8 +177,8 @@ func (p *previewing) unlock(ctx context.Context, by store.Actor) error {
 		if err != nil {
 			return err
 		}
-		d := store.Desired{Commit: p.repo.Head, Ref: p.repo.Ref, Source: followedBy(p.conf), Actor: by, At: p.e.clock()}
-		if err := p.e.store.SetDesired(ctx, id, d); err != nil {
+		d, err := p.follow(ctx, id, by)
+		if err != nil {
 			return err
 		}
 		if err := p.e.event(ctx, by, "target.unlocked", id, "", map[string]any{"pull": key, "commit": d.Commit}); err != nil {
@@ -207,6 +208,32 @@ func (p *previewing) originOf(ctx context.Context, l store.Landing) error {
 	}
 	return p.e.store.Trigger(ctx, store.Trigger{Kind: store.Preview, Key: p.conf.Name + "#" + landingWork + l.Commit, Slot: pullSlot(p.conf.Name),
 		Class: store.ByPush, Cause: "merge", Actor: "system:pulls", Commit: l.Commit})
+}
+
+// follow lets a target follow its repository again. The poll leaves a locked
+// target's commit alone, so it is looked at twice whether the head has moved.
+func (p *previewing) follow(ctx context.Context, id string, by store.Actor) (store.Desired, error) {
+	var d store.Desired
+	for {
+		now, err := p.e.store.Repository(ctx, p.conf.Name)
+		if err != nil || now.Head == d.Commit {
+			return d, err
+		}
+		d = store.Desired{Commit: now.Head, Ref: now.Ref, Source: followedBy(p.conf), Actor: by, At: p.e.clock()}
+		if err := p.e.store.SetDesired(ctx, id, d); err != nil {
+			return d, err
+		}
+	}
+}
+
+// takenIn tells whether what is taken in has reached a commit that landed: the
+// landing is recorded a moment before.
+func (p *previewing) takenIn(ctx context.Context, m *git.Mirror, commit string) (bool, error) {
+	now, err := p.e.store.Repository(ctx, p.conf.Name)
+	if err != nil {
+		return false, err
+	}
+	return m.IsAncestor(ctx, commit, now.Head)
 }
 
 // landAttempts is how often a merged pull request is looked at while its merge
@@ -276,10 +303,19 @@ func (p *previewing) findLanding(ctx context.Context) error {
 		if err != nil && !errors.Is(err, source.ErrNoRef) && !errors.Is(err, source.ErrCorrupt) {
 			break // the merge commit is not here yet
 		}
-		if ok {
-			p.rec.Landed = l.Commit
-			return p.originOf(ctx, l)
+		if !ok {
+			continue
 		}
+		in, err := p.takenIn(ctx, m, l.Commit)
+		if err != nil {
+			return err
+		}
+		if !in && p.lease.Attempts < landAttempts {
+			p.again = settleWait
+			return nil
+		}
+		p.rec.Landed = l.Commit
+		return p.originOf(ctx, l)
 	}
 	if p.conf.Tags != "" || p.lease.Attempts >= landAttempts {
 		return nil
