@@ -3,8 +3,10 @@ package vault
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -119,6 +121,10 @@ func (c *Client) mount(ctx context.Context, path string) (mount, error) {
 	s, err := c.do(ctx, "find the secrets engine "+first, func(a *api.Client) (*api.Secret, error) {
 		return a.Logical().ReadWithContext(ctx, "sys/internal/ui/mounts/"+path)
 	})
+	var re *api.ResponseError
+	if errors.As(err, &re) && re.StatusCode == http.StatusForbidden {
+		return mount{}, fmt.Errorf("vault: there is no secrets engine %s, or the policy of this login allows nothing in it", first)
+	}
 	if err != nil {
 		return mount{}, err
 	}

@@ -11,15 +11,13 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
-	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	client "trueup.dev/trueup/internal/client/vault"
 	"trueup.dev/trueup/internal/secret"
+	"trueup.dev/trueup/internal/servertest/kubetest"
 	"trueup.dev/trueup/internal/servertest/vault"
 )
 
@@ -80,19 +78,23 @@ func TestRealKeyValue(t *testing.T) {
 		t.Errorf("version 1 is %q", got)
 	}
 	v.API(t, "DELETE", "kv/data/team/dns", nil)
-	for _, ref := range []string{"kv/team/dns#tsig", "kv/none#x", "old/none#x", "nowhere/a#b", "old/dns#none"} {
+	for _, ref := range []string{"kv/team/dns#tsig", "kv/none#x", "old/none#x", "old/dns#none"} {
 		if _, err := c.Resolve(t.Context(), ref); !errors.Is(err, secret.ErrNotFound) {
 			t.Errorf("%s: %v", ref, err)
 		} else if strings.Contains(err.Error(), "canary") || strings.Contains(err.Error(), v.Root) {
 			t.Errorf("an error shows a secret: %v", err)
 		}
 	}
+	// Vault does not tell an engine that is not there from one that is hidden.
+	if _, err := c.Resolve(t.Context(), "nowhere/a#b"); err == nil || !strings.Contains(err.Error(), "no secrets engine nowhere, or") {
+		t.Errorf("an engine that is not there: %v", err)
+	}
 }
 
 func TestRealAppRole(t *testing.T) {
 	v := prepared(t)
 	v.API(t, "POST", "sys/auth/approle", map[string]any{"type": "approle"})
-	v.API(t, "POST", "auth/approle/role/trueup", map[string]any{"token_policies": "reader", "token_ttl": "3s", "token_max_ttl": "1h"})
+	v.API(t, "POST", "auth/approle/role/trueup", map[string]any{"token_policies": "reader", "token_ttl": "8s", "token_max_ttl": "1h"})
 	id := v.API(t, "GET", "auth/approle/role/trueup/role-id", nil)["data"].(map[string]any)["role_id"].(string)
 	sid := v.API(t, "POST", "auth/approle/role/trueup/secret-id", nil)["data"].(map[string]any)["secret_id"].(string)
 	logins := 0
@@ -100,8 +102,8 @@ func TestRealAppRole(t *testing.T) {
 	if got := read(t, c, "kv/team/dns#tsig"); got != "canary-new" {
 		t.Fatalf("%q", got)
 	}
-	// The token lives for 3 s: after twice that only a renewal keeps it.
-	time.Sleep(6 * time.Second)
+	// The token lives for 8 s: after that only a renewal has kept it.
+	time.Sleep(9 * time.Second)
 	if got := read(t, c, "kv/team/dns#tsig"); got != "canary-new" || logins != 1 {
 		t.Errorf("%q after %d logins; the token was not renewed", got, logins)
 	}
@@ -144,54 +146,50 @@ func TestRealJWT(t *testing.T) {
 
 func sign(t *testing.T, key ed25519.PrivateKey, audience string) string {
 	t.Helper()
-	part := func(v any) string {
-		b, err := json.Marshal(v)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return base64.RawURLEncoding.EncodeToString(b)
-	}
-	text := part(map[string]any{"alg": "EdDSA", "typ": "JWT"}) + "." +
-		part(map[string]any{"sub": "trueup", "aud": audience, "exp": time.Now().Add(time.Hour).Unix(), "iat": time.Now().Unix()})
+	text := part(t, map[string]any{"alg": "EdDSA", "typ": "JWT"}) + "." +
+		part(t, map[string]any{"sub": "trueup", "aud": audience, "exp": time.Now().Add(time.Hour).Unix(), "iat": time.Now().Unix()})
 	return text + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(key, []byte(text)))
 }
 
-// TestRealKubernetes logs in by a service account's token. The cluster's
-// TokenReview is played: Vault itself is real.
+// TestRealKubernetes logs in by a service account's token, which Vault lets a
+// real API server review.
 func TestRealKubernetes(t *testing.T) {
 	v := prepared(t)
-	cluster := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(http.StatusCreated)
-		fmt.Fprint(w, `{"apiVersion":"authentication.k8s.io/v1","kind":"TokenReview","status":{"authenticated":true,"user":{"username":"system:serviceaccount:ops:trueup","uid":"u1","groups":["system:serviceaccounts"]}}}`)
-	}))
-	defer cluster.Close()
-	v.API(t, "POST", "sys/auth/kubernetes", map[string]any{"type": "kubernetes"})
-	v.API(t, "POST", "auth/kubernetes/config", map[string]any{"kubernetes_host": cluster.URL, "disable_local_ca_jwt": true, "disable_iss_validation": true})
-	v.API(t, "POST", "auth/kubernetes/role/trueup", map[string]any{"bound_service_account_names": "trueup",
-		"bound_service_account_namespaces": "ops", "token_policies": "reader", "alias_name_source": "serviceaccount_uid"})
-	c := open(t, v, client.Auth{Method: "kubernetes", Role: "trueup", Secret: given(serviceAccount(t))})
-	if got := read(t, c, "kv/team/dns#tsig"); got != "canary-new" {
-		t.Errorf("%q", got)
+	c := kubetest.Start(t, "-api-only")
+	c.Kubectl(t, "create", "namespace", "ops")
+	for _, name := range []string{"trueup", "other"} {
+		c.Kubectl(t, "-n", "ops", "create", "serviceaccount", name)
+		c.Kubectl(t, "create", "clusterrolebinding", name, "--clusterrole=system:auth-delegator", "--serviceaccount=ops:"+name)
 	}
-}
-
-func serviceAccount(t *testing.T) string {
-	t.Helper()
-	_, key, err := ed25519.GenerateKey(rand.Reader)
+	ca := c.Kubectl(t, "config", "view", "--raw", "-o", "jsonpath={.clusters[0].cluster.certificate-authority-data}")
+	pem, err := base64.StdEncoding.DecodeString(ca)
 	if err != nil {
 		t.Fatal(err)
 	}
-	part := func(v any) string {
-		b, err := json.Marshal(v)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return base64.RawURLEncoding.EncodeToString(b)
+	v.API(t, "POST", "sys/auth/kubernetes", map[string]any{"type": "kubernetes"})
+	v.API(t, "POST", "auth/kubernetes/config", map[string]any{"kubernetes_host": c.URL, "kubernetes_ca_cert": string(pem), "disable_local_ca_jwt": true})
+	v.API(t, "POST", "auth/kubernetes/role/trueup", map[string]any{"bound_service_account_names": "trueup",
+		"bound_service_account_namespaces": "ops", "token_policies": "reader"})
+	token := func(account string) client.Auth {
+		jwt := strings.TrimSpace(c.Kubectl(t, "-n", "ops", "create", "token", account))
+		return client.Auth{Method: "kubernetes", Role: "trueup", Secret: given(jwt)}
 	}
-	text := part(map[string]any{"alg": "EdDSA"}) + "." + part(map[string]any{"iss": "kubernetes", "sub": "system:serviceaccount:ops:trueup",
-		"exp": time.Now().Add(time.Hour).Unix(), "kubernetes.io": map[string]any{"namespace": "ops", "serviceaccount": map[string]any{"name": "trueup", "uid": "u1"}}})
-	return text + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(key, []byte(text)))
+	if got := read(t, open(t, v, token("trueup")), "kv/team/dns#tsig"); got != "canary-new" {
+		t.Errorf("%q", got)
+	}
+	if _, err := open(t, v, token("other")).Resolve(t.Context(), "kv/team/dns#tsig"); err == nil || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("another service account: %v", err)
+	}
+}
+
+// part is one part of a JWT.
+func part(t *testing.T, v any) string {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base64.RawURLEncoding.EncodeToString(b)
 }
 
 // TestRealLease reads what has a lease: it stays the same while the lease can

@@ -158,7 +158,7 @@ func (c *Client) logIn(ctx context.Context) (token, error) {
 	if c.o.Auth.Method == "token" {
 		s, err := c.with(given.Reveal()).Auth().Token().LookupSelfWithContext(ctx)
 		if err != nil {
-			return token{}, trouble("look at the token", err)
+			return token{}, loginTrouble("token", err)
 		}
 		ttl, err := s.TokenTTL()
 		if err != nil {
@@ -173,7 +173,7 @@ func (c *Client) logIn(ctx context.Context) (token, error) {
 	}
 	s, err := c.with("").Logical().WriteWithContext(ctx, "auth/"+c.o.Auth.Mount+"/login", body)
 	if err != nil {
-		return token{}, trouble("log in by "+c.o.Auth.Method, err)
+		return token{}, loginTrouble(c.o.Auth.Method, err)
 	}
 	if s == nil || s.Auth == nil || s.Auth.ClientToken == "" {
 		return token{}, fmt.Errorf("vault: the login by %s gave no token", c.o.Auth.Method)
@@ -223,9 +223,31 @@ func trouble(what string, err error) error {
 	case http.StatusNotFound:
 		return fmt.Errorf("vault: can't %s: %w", what, secret.ErrNotFound)
 	case http.StatusForbidden:
-		return fmt.Errorf("vault: can't %s: permission denied: the policy of this login does not allow it", what)
+		return refusal{what: what, cause: re}
 	case http.StatusServiceUnavailable:
 		return fmt.Errorf("vault: can't %s: it is sealed or in maintenance", what)
 	}
 	return fmt.Errorf("vault: can't %s: status %d: %v", what, re.StatusCode, re.Errors)
 }
+
+// loginTrouble puts a failed login into words. A refusal is not passed on as
+// one of the call that wanted the login.
+func loginTrouble(method string, err error) error {
+	var re *api.ResponseError
+	if errors.As(err, &re) && (re.StatusCode == http.StatusForbidden || re.StatusCode == http.StatusBadRequest) {
+		return fmt.Errorf("vault: the login by %s was refused (status %d): check the role and its credentials", method, re.StatusCode)
+	}
+	return trouble("log in by "+method, err)
+}
+
+// refusal is a call that Vault did not allow.
+type refusal struct {
+	what  string
+	cause *api.ResponseError
+}
+
+// Error says what was refused. The answer's own words add nothing to it.
+func (r refusal) Error() string { return fmt.Sprintf("vault: can't %s: permission denied", r.what) }
+
+// Unwrap gives Vault's answer.
+func (r refusal) Unwrap() error { return r.cause }

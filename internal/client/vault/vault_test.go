@@ -49,7 +49,7 @@ func answers(t *testing.T, status int, body any) *Client {
 }
 
 func TestTroubleIsSaidWithoutSecrets(t *testing.T) {
-	for status, word := range map[int]string{400: "log in by approle", 403: "permission denied", 404: "not found"} {
+	for status, word := range map[int]string{400: "refused (status 400)", 403: "refused (status 403)", 404: "not found", 500: "status 500"} {
 		c := answers(t, status, map[string]any{"errors": []string{"invalid"}})
 		_, err := c.Resolve(t.Context(), "kv/a#b")
 		if err == nil || !strings.Contains(err.Error(), word) || strings.Contains(err.Error(), "canary") {

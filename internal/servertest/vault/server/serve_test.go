@@ -17,6 +17,7 @@ import (
 	kv "github.com/hashicorp/vault-plugin-secrets-kv"
 	"github.com/hashicorp/vault/builtin/credential/approle"
 	vaulthttp "github.com/hashicorp/vault/http"
+	"github.com/hashicorp/vault/internalshared/configutil"
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/hashicorp/vault/vault"
 )
@@ -35,7 +36,7 @@ func TestServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	go func() {
-		_ = http.Serve(l, vaulthttp.Handler.Handler(&vault.HandlerProperties{Core: core}))
+		_ = http.Serve(l, vaulthttp.Handler.Handler(&vault.HandlerProperties{Core: core, ListenerConfig: &configutil.Listener{}}))
 	}()
 	file := os.Getenv("VAULT_TEST_TOKEN_FILE")
 	if err := os.WriteFile(file+".new", []byte(root), 0o600); err != nil {
