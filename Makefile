@@ -37,7 +37,9 @@ forge-servers: deps ## Gitea and GitHub's API description, for the tests (minute
 	@scripts/github-api.sh >/dev/null
 
 .PHONY: infra-programs
-infra-programs: deps ## OpenTofu and a test provider, for the tests (minutes, the first time)
+infra-programs: deps ## OpenTofu, a test provider, Vault and Kubernetes, for the tests (minutes, the first time)
+	@GO='$(GO)' scripts/server.sh kubetest >/dev/null
+	@GO='$(GO)' scripts/server.sh vault >/dev/null
 	@GO='$(GO)' scripts/server.sh tofu >/dev/null
 	@GO='$(GO)' scripts/server.sh terraform-provider-things >/dev/null
 
@@ -61,7 +63,7 @@ test: deps forge-servers infra-programs lint ## everything, real servers include
 	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) ./...
 
 .PHONY: test-core
-test-core: deps ## engine, store, queue, Git, configuration, command line
+test-core: deps infra-programs ## engine, store, queue, Git, configuration, command line
 	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) $$($(GO) list ./... | grep -v /internal/drivers/)
 
 .PHONY: test-dns

@@ -14,7 +14,7 @@ tests=("${demo[@]}"
   'initdb:postgresql' psql:postgresql-client
   sshd:openssh-server ssh:openssh-client sudo:sudo ip:iproute2 unshare:util-linux
   '/usr/lib/systemd/systemd:systemd' busybox:busybox-static crontab:cron gpg:gnupg
-  gcc:gcc '/usr/include/stdio.h:libc6-dev' node:nodejs npm:npm)
+  gcc:gcc '/usr/include/stdio.h:libc6-dev' node:nodejs npm:npm kubectl:kubernetes-client)
 
 case "${1:-test}" in
   demo) want=("${demo[@]}") ;;
