@@ -79,8 +79,8 @@ test-forges: forge-servers ## the forges, against a real Gitea and GitHub's own 
 	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) ./internal/source/forge/... ./internal/servertest/gitea/... ./internal/e2e/...
 
 .PHONY: test-hosts
-test-hosts: deps ## the ssh driver against real OpenSSH hosts, one of them with systemd
-	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) ./internal/drivers/ssh/... ./internal/client/ssh/... ./internal/servertest/sshhosts/... ./internal/hosttest/...
+test-hosts: deps ## the ssh and sftp drivers and agents, against real OpenSSH hosts, one of them with systemd
+	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) ./internal/drivers/ssh/... ./internal/drivers/sftp/... ./internal/agent/... ./internal/client/ssh/... ./internal/servertest/sshhosts/... ./internal/hosttest/...
 
 .PHONY: test-infra
 test-infra: infra-programs ## the tofu driver, with OpenTofu and Terraform

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -158,15 +159,35 @@ func planted(r *rig, outside string) {
 	rel, err := filepath.Rel(r.root, outside) // so that it leads there from inside a chroot too
 	r.ok(err)
 	r.ok(os.Symlink(rel, r.path("sub")))
-	_, _ = r.try(map[string]string{"sub/f": "2", "sub/new": "2"})
-	for _, n := range []string{"f", "g"} {
-		if b, err := os.ReadFile(filepath.Join(outside, n)); err != nil || string(b) != "not ours" {
-			r.Errorf("a link led out of the root: %s holds %q (%v)", n, b, err)
+	check := func(when string) {
+		r.Helper()
+		for _, n := range []string{"f", "g"} {
+			if b, err := os.ReadFile(filepath.Join(outside, n)); err != nil || string(b) != "not ours" {
+				r.Errorf("%s: a link led out of the root: %s holds %q (%v)", when, n, b, err)
+			}
+		}
+		if _, err := os.Lstat(filepath.Join(outside, "new")); err == nil {
+			r.Errorf("%s: a new file was written through a link", when)
 		}
 	}
-	if _, err := os.Lstat(filepath.Join(outside, "new")); err == nil {
-		r.Error("a new file was written through a link")
+	_, _ = r.try(map[string]string{"sub/f": "2", "sub/new": "2"})
+	check("planted before the plan")
+
+	// Between plan and write.
+	r.sync(map[string]string{"sub/f": "3", "sub/g": "3"})
+	want := map[string]string{"sub/f": "4", "sub/new": "4"}
+	p := r.plan(want)
+	j := drivertest.NewJournal(r.inv, p)
+	var once sync.Once
+	j.OnPending = func([]plan.Key) error {
+		once.Do(func() {
+			r.ok(os.RemoveAll(r.path("sub")))
+			r.ok(os.Symlink(rel, r.path("sub")))
+		})
+		return nil
 	}
+	_ = r.s.Apply(r.Context(), r.input(want), p, j)
+	check("planted between plan and write")
 }
 
 // TestQuickCheckReadsNothing: what size, time and record say is not read
