@@ -29,7 +29,7 @@ func (b *bench) large() error {
 	if err := randomFile(file, largeSize, rnd); err != nil {
 		return err
 	}
-	first, err := r.apply()
+	first, err := r.applyAlone(b.profile)
 	if err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func (b *bench) largeRun(r *repo, file string) (us, them, safe cost, err error) 
 	if safe, err = b.rsync(b.lab.Hosts, file, "/srv/disk/rsync2/app.img", "--fsync"); err != nil {
 		return
 	}
-	if us, err = r.apply(); err != nil {
+	if us, err = r.applyAlone(b.profile); err != nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)

@@ -25,6 +25,8 @@ type bench struct {
 	files int
 	runs  int
 	bin   string
+	// profile is a file for a CPU profile of the driver with the large file.
+	profile string
 }
 
 func main() {
@@ -33,8 +35,16 @@ func main() {
 	runs := flag.Int("runs", 3, "runs of each figure")
 	parts := flag.String("parts", "small,ansible,large", "what to measure")
 	bin := flag.String("trueup", "", "the program to measure; built from here without it")
+	profile := flag.String("profile", "", "file for a CPU profile of the driver with the large file")
+	child := flag.String("child", "", "used by the program itself")
 	flag.Parse()
-	if err := run(*hosts, *parts, &bench{files: *files, runs: *runs, bin: *bin}); err != nil {
+	var err error
+	if *child != "" {
+		err = runChild(*child)
+	} else {
+		err = run(*hosts, *parts, &bench{files: *files, runs: *runs, bin: *bin, profile: *profile})
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

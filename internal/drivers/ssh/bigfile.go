@@ -41,7 +41,9 @@ type sums struct {
 	m  map[string]known
 }
 
-type known struct{ stamp, sum string }
+// known is a file as it was seen last: its stamp and its sum, and the sums of
+// its blocks where it was brought from here.
+type known struct{ stamp, sum, blocks string }
 
 const maxKnown = 10_000
 
@@ -60,6 +62,13 @@ func (s *sums) put(key string, k known) {
 		clear(s.m)
 	}
 	s.m[key] = k
+}
+
+// recall takes what the inventory remembers, unless this process knows better.
+func (s *sums) recall(key string, k known) {
+	if s.get(key) == (known{}) {
+		s.put(key, k)
+	}
 }
 
 // big asks for a large file.
@@ -101,7 +110,7 @@ func (p *probe) takeBig(a *answer, i int, body []byte) error {
 	now, err1 := strconv.ParseInt(f[1], 10, 64)
 	changed, err2 := strconv.ParseInt(f[2], 10, 64)
 	if err1 == nil && err2 == nil && changed < now-2 {
-		seenFiles.put(p.host+" "+name, known{f[3], fact.Sum})
+		seenFiles.put(p.host+" "+name, known{stamp: f[3], sum: fact.Sum})
 	}
 	return nil
 }
@@ -109,7 +118,7 @@ func (p *probe) takeBig(a *answer, i int, body []byte) error {
 // key names a file of a host in what is remembered.
 func (h *host) key(st step) string { return h.sumsKey() + " " + string(st.Change.Address) }
 
-func (h *host) sumsKey() string { return h.Name + " " + h.Address + " " + h.t.identity() }
+func (h *host) sumsKey() string { return h.Name + " " + h.Address }
 
 // checkBig is check for a file that may be large: the stamp stands for its content.
 func (h *host) checkBig(at string, st step) string {
@@ -132,10 +141,23 @@ func stampAfter(at string, s *pathState) string {
 }
 
 // stamped remembers it.
-func (h *host) stamped(out []byte, nonce string, st step, s *pathState) {
+func (h *host) stamped(out []byte, nonce string, st step, s *pathState, blocks string) {
 	for line := range strings.Lines(string(out)) {
 		if stamp, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), nonce+" stamp "); ok && stamp != "" {
-			seenFiles.put(h.key(st), known{stamp, s.SHA256})
+			seenFiles.put(h.key(st), known{stamp, s.SHA256, blocks})
 		}
 	}
+}
+
+// withStamp gives what is remembered of a large file, with its stamp where it is known.
+func (s *set) withStamp(it item, p *pathState) *pathState {
+	h := s.hosts[it.Scope]
+	if h == nil || h.t == nil {
+		return p
+	}
+	with := *p
+	if k := seenFiles.get(h.sumsKey() + " " + string(it.Address)); k.sum == p.SHA256 {
+		with.Stamp, with.Blocks = k.stamp, k.blocks
+	}
+	return &with
 }

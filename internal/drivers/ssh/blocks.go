@@ -4,16 +4,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
+	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
+	"strconv"
 	"strings"
-
-	"golang.org/x/crypto/blake2b"
-
-	"trueup.dev/trueup/internal/driver"
 )
 
 // Of a large file that is there already only the blocks travel that differ.
@@ -25,23 +22,24 @@ const (
 	minBlocks     = 4 << 20 // smaller files travel whole
 	smallestBlock = 256 << 10
 	largestBlock  = 4 << 20
-	mostPairs     = 512 // blocks of a file, about
+	mostBlocks    = 512 // of a file, about
 )
 
 // blockSize grows with the file, so that a host starts a bounded number of processes.
 func blockSize(size int64) int64 {
 	b := int64(smallestBlock)
-	for b < largestBlock && size/b > mostPairs {
+	for b < largestBlock && size/b > mostBlocks {
 		b *= 2
 	}
 	return b
 }
 
-// blockScript prints the name of the sum and one sum a block. b2sum is several
-// times as fast as sha256sum; busybox has neither it nor split's filters.
+// blockScript prints one sum a block. Busybox's split has no filters.
 func blockScript(name string, block int64, blocks int64) string {
 	return fmt.Sprintf(`f=%s
-if b2sum -l 256 </dev/null >/dev/null 2>&1; then echo b2; c='b2sum -l 256'; else echo sha256; c=sha256sum; fi
+c=cksum
+$c </dev/null >/dev/null 2>&1 || c=sha256sum
+echo $c
 if split --help 2>&1 | { while read -r l; do case $l in *--filter*) exit 0 ;; esac; done; exit 1; }; then
 split -b %d --filter="exec $c" -- "$f" /nothing/
 else
@@ -51,14 +49,11 @@ fi
 `, quote(name), block, blocks)
 }
 
-func sumB2(b []byte) [32]byte { return blake2b.Sum256(b) }
-
 // delta is which blocks of a file have to travel.
 type delta struct {
 	block  int64
 	size   int64
-	sums   []string // of all blocks of the new file
-	whole  string   // b2sum's sum of the new file, "" if the host has no b2sum
+	ours   string // the sums, to be remembered
 	send   []bool
 	amount int64
 }
@@ -70,130 +65,172 @@ func (s *set) blocksOf(ctx context.Context, h *host, st step) (*delta, error) {
 		return nil, nil
 	}
 	d := &delta{block: blockSize(max(state.Size, old.Size)), size: state.Size}
-	type ours struct {
-		sums  []string
-		whole string
-		err   error
+	if k := seenFiles.get(h.key(st)); k.sum == old.fact.Sum && k.sum != "" {
+		// What the host has was brought from here, and nobody touched it since.
+		if theirs := blocksFrom(k.blocks, d.block); theirs != nil {
+			ours, err := state.blockSums(ctx, d.block, cksum)
+			if err != nil {
+				return nil, err
+			}
+			return d.compare(ours, theirs, true), nil
+		}
 	}
-	done := make(chan ours, 1)
+	var ours []uint32
+	done := make(chan error, 1)
 	go func() {
-		var o ours
-		o.sums, o.whole, o.err = state.blockSums(ctx, d.block, sumB2)
-		done <- o
+		var err error
+		ours, err = state.blockSums(ctx, d.block, cksum)
+		done <- err
 	}()
 	sc := newScript()
 	sc.WriteString(blockScript(string(st.Change.Address), d.block, (old.Size+d.block-1)/d.block))
 	out, err := runScript(ctx, h.t, sc, false, maxAnswer)
-	o := <-done
+	if err := <-done; err != nil {
+		return nil, err
+	}
 	var exit *exitError
 	switch {
-	case o.err != nil:
-		return nil, o.err
 	case errors.As(err, &exit):
 		return nil, nil // it can't be read this way: the file travels whole
 	case err != nil:
 		return nil, err
 	}
-	theirs := parseBlocks(out, sc.nonce)
-	if theirs == nil {
+	theirs, ok := parseBlocks(out, sc.nonce)
+	if !ok {
 		return nil, nil
 	}
-	d.sums, d.whole = o.sums, o.whole
-	if theirs[0] != "b2" { // busybox
-		d.whole = ""
-		if d.sums, _, err = state.blockSums(ctx, d.block, sha256.Sum256); err != nil {
+	quick := bytes.HasPrefix(out, []byte("cksum\n"))
+	if !quick { // busybox
+		if ours, err = state.blockSums(ctx, d.block, shaStart); err != nil {
 			return nil, err
 		}
 	}
-	d.compare(theirs[1:])
-	if d.amount > d.size/2 {
-		return nil, nil
-	}
-	return d, nil
+	return d.compare(ours, theirs, quick), nil
 }
 
-// parseBlocks gives the sum's name and the sums, nil if it is no whole answer.
-func parseBlocks(out []byte, nonce string) []string {
-	text, ok := bytes.CutSuffix(out, []byte(nonce+" end\n"))
-	if !ok {
-		return nil
-	}
-	var all []string
-	for line := range strings.Lines(string(text)) {
-		word, _, _ := strings.Cut(strings.TrimSpace(line), " ")
-		all = append(all, word)
-	}
-	if len(all) < 1 || all[0] != "b2" && all[0] != "sha256" {
-		return nil
-	}
-	for _, s := range all[1:] {
-		if !digestPattern.MatchString(s) {
-			return nil
+// shaStart is the beginning of a block's SHA-256.
+func shaStart(p []byte) uint32 {
+	s := sha256.Sum256(p)
+	return binary.BigEndian.Uint32(s[:])
+}
+
+// blockCounter sums up what is written to it, block by block.
+type blockCounter struct {
+	block int64
+	buf   []byte
+	sums  []uint32
+}
+
+// Write takes the next piece.
+func (c *blockCounter) Write(p []byte) (int, error) {
+	n := len(p)
+	for len(p) > 0 {
+		take := min(int64(len(p)), c.block-int64(len(c.buf)))
+		c.buf = append(c.buf, p[:take]...)
+		p = p[take:]
+		if int64(len(c.buf)) == c.block {
+			c.sums, c.buf = append(c.sums, cksum(c.buf)), c.buf[:0]
 		}
 	}
-	return all
+	return n, nil
 }
 
-func (d *delta) compare(theirs []string) {
-	d.send = make([]bool, len(d.sums))
-	for i, sum := range d.sums {
+func (c *blockCounter) text() string {
+	if len(c.buf) > 0 {
+		c.sums, c.buf = append(c.sums, cksum(c.buf)), nil
+	}
+	return blocksText(c.sums, c.block)
+}
+
+// blocksText gives sums as they are remembered, blocksFrom reads them.
+func blocksText(sums []uint32, block int64) string {
+	b := make([]byte, 0, 4*len(sums))
+	for _, s := range sums {
+		b = binary.BigEndian.AppendUint32(b, s)
+	}
+	return strconv.FormatInt(block, 10) + ":" + base64.StdEncoding.EncodeToString(b)
+}
+
+func blocksFrom(text string, block int64) []uint32 {
+	size, rest, _ := strings.Cut(text, ":")
+	b, err := base64.StdEncoding.DecodeString(rest)
+	if size != strconv.FormatInt(block, 10) || err != nil || len(b)%4 != 0 || len(b) == 0 {
+		return nil
+	}
+	var sums []uint32
+	for ; len(b) > 0; b = b[4:] {
+		sums = append(sums, binary.BigEndian.Uint32(b))
+	}
+	return sums
+}
+
+// parseBlocks gives the sums, false if it is no whole answer.
+func parseBlocks(out []byte, nonce string) ([]uint32, bool) {
+	text, ok := bytes.CutSuffix(out, []byte(nonce+" end\n"))
+	if !ok {
+		return nil, false
+	}
+	var all []uint32
+	head, rest, _ := strings.Cut(string(text), "\n")
+	if head != "cksum" && head != "sha256sum" {
+		return nil, false
+	}
+	for line := range strings.Lines(rest) {
+		word, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		base := 10
+		if head == "sha256sum" {
+			word, base = word[:min(8, len(word))], 16
+		}
+		n, err := strconv.ParseUint(word, base, 32)
+		if err != nil {
+			return nil, false
+		}
+		all = append(all, uint32(n))
+	}
+	return all, true
+}
+
+// compare finds what differs. It gives nil if that is so much that the file
+// had better travel whole. Sums of cksum are remembered.
+func (d *delta) compare(ours, theirs []uint32, quick bool) *delta {
+	if quick {
+		d.ours = blocksText(ours, d.block)
+	}
+	d.send = make([]bool, len(ours))
+	for i, sum := range ours {
 		if i >= len(theirs) || theirs[i] != sum {
 			d.send[i] = true
 			d.amount += min(d.block, d.size-int64(i)*d.block)
 		}
 	}
+	if d.amount > d.size/2 {
+		return nil
+	}
+	return d
 }
 
-// blockSums sums a desired file up by blocks, and makes sure that it still is
-// what was planned.
-func (s *pathState) blockSums(ctx context.Context, block int64, sum func([]byte) [32]byte) (sums []string, whole string, err error) {
+// blockSums sums a desired file up by blocks.
+func (s *pathState) blockSums(ctx context.Context, block int64, sum func([]byte) uint32) ([]uint32, error) {
 	f, err := s.src.open()
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	defer f.Close()
-	all := sha256.New()
-	wide, err := blake2b.New512(nil)
-	if err != nil {
-		return nil, "", err
-	}
+	var sums []uint32
 	buf := make([]byte, block)
-	feed := [2]chan []byte{make(chan []byte), make(chan []byte)}
-	done := make(chan struct{}, 2)
-	for i, h := range []hash.Hash{all, wide} {
-		go func() {
-			for b := range feed[i] {
-				h.Write(b)
-				done <- struct{}{}
-			}
-		}()
-	}
-	defer close(feed[0])
-	defer close(feed[1])
 	for ctx.Err() == nil {
 		n, err := io.ReadFull(f, buf)
 		if n > 0 {
-			feed[0] <- buf[:n]
-			feed[1] <- buf[:n]
-			b := sum(buf[:n])
-			sums = append(sums, hex.EncodeToString(b[:]))
-			<-done
-			<-done
+			sums = append(sums, sum(buf[:n]))
 		}
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			break
+			return sums, nil
 		}
 		if err != nil {
-			return nil, "", err
+			return nil, err
 		}
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, "", err
-	}
-	if hex.EncodeToString(all.Sum(nil)) != s.SHA256 {
-		return nil, "", fmt.Errorf("%s reads differently than it was planned: %w", s.src.file, driver.ErrStale)
-	}
-	return sums, hex.EncodeToString(wide.Sum(nil)), nil
+	return nil, ctx.Err()
 }
 
 // reader gives the blocks that travel, one after the other.
@@ -205,23 +242,33 @@ func (d *delta) reader(s *pathState) (io.ReadCloser, error) {
 	r, w := io.Pipe()
 	go func() {
 		defer f.Close()
-		buf := make([]byte, d.block)
-		for i := range d.send {
-			n, err := io.ReadFull(f, buf)
-			if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
-				w.CloseWithError(err)
-				return
-			}
-			if !d.send[i] {
-				continue
-			}
-			if _, err := w.Write(buf[:n]); err != nil {
-				return
-			}
-		}
-		_ = w.Close()
+		w.CloseWithError(d.copy(w, f))
 	}()
 	return r, nil
+}
+
+func (d *delta) copy(w io.Writer, f io.Reader) error {
+	seeker, seeks := f.(io.Seeker)
+	buf := make([]byte, d.block)
+	for i := range d.send {
+		if !d.send[i] && seeks {
+			if _, err := seeker.Seek(d.block, io.SeekCurrent); err != nil {
+				return err
+			}
+			continue
+		}
+		n, err := io.ReadFull(f, buf)
+		if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+			return err
+		}
+		if !d.send[i] {
+			continue
+		}
+		if _, err := w.Write(buf[:n]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // receive gives the commands that make the new file NAME of the old one and

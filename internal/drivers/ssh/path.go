@@ -41,6 +41,12 @@ type pathState struct {
 	// Sensitive tells that the content is masked in plans.
 	Sensitive bool `json:"sensitive,omitempty"`
 
+	// Stamp stands for the content of a large file as it was when it was
+	// brought (bigfile.go).
+	Stamp string `json:"stamp,omitempty"`
+	// Blocks is the sums of its blocks (blocks.go).
+	Blocks string `json:"blocks,omitempty"`
+
 	src  *source   // of a desired file
 	text *string   // content of an observed file, where a plan shows it
 	fact *pathFact // of an observed object
@@ -166,6 +172,9 @@ func (s *pathState) sameContent(old *object) bool {
 func (pathKind) look(p *probe, subs []subject) {
 	for _, s := range subs {
 		if open, ok := s.open().(*pathState); ok && open.Size >= bigFile {
+			if was, ok := s.was.(*pathState); ok && was.Stamp != "" && digestPattern.MatchString(was.SHA256) {
+				seenFiles.recall(p.host+" "+string(s.address), known{was.Stamp, was.SHA256, was.Blocks})
+			}
 			p.big(string(s.address))
 		} else {
 			p.path(string(s.address))

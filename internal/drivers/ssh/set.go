@@ -323,6 +323,9 @@ func (s *set) Keep(it item) (json.RawMessage, []string, error) {
 		return s.Show(it)
 	}
 	doc, sensitive := k.keep()
+	if p, ok := it.Value.State.(*pathState); ok && p.Size >= bigFile {
+		doc = s.withStamp(it, p)
+	}
 	raw, err := json.Marshal(doc)
 	return raw, sensitive, err
 }

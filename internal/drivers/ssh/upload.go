@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"strings"
 
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/driver/setplan"
@@ -18,6 +19,18 @@ import (
 
 // upload writes a large file. Its content is streamed, and held nowhere.
 func (s *set) upload(ctx context.Context, h *host, st step) error {
+	d, err := s.blocksOf(ctx, h, st)
+	if err != nil {
+		return fmt.Errorf("%w: %w", setplan.ErrSkipped, err)
+	}
+	if d != nil {
+		return s.patch(ctx, &writer{script: newScript(), host: h, ids: map[plan.Key]int{st.Change.Key: 0}}, st, d)
+	}
+	return s.whole(ctx, h, st)
+}
+
+// whole streams all of it.
+func (s *set) whole(ctx context.Context, h *host, st step) error {
 	state, old := stateOf(st.New), stateOf(st.Old)
 	f, err := state.src.open()
 	if err != nil {
@@ -25,14 +38,8 @@ func (s *set) upload(ctx context.Context, h *host, st step) error {
 	}
 	defer f.Close()
 	w := &writer{script: newScript(), host: h, ids: map[plan.Key]int{st.Change.Key: 0}}
-	d, err := s.blocksOf(ctx, h, st)
-	if err != nil {
-		return fmt.Errorf("%w: %w", setplan.ErrSkipped, err)
-	}
-	if d != nil {
-		return s.patch(ctx, w, st, d)
-	}
-	sum := &summed{from: f, h: sha256.New(), want: state.SHA256, name: state.src.file}
+	blocks := &blockCounter{block: blockSize(state.Size)}
+	sum := &summed{from: io.TeeReader(f, blocks), h: sha256.New(), want: state.SHA256, name: state.src.file}
 	body := io.Reader(sum)
 	receive := "cat"
 	if s.compresses(h) {
@@ -44,10 +51,10 @@ func (s *set) upload(ctx context.Context, h *host, st step) error {
 			body, receive = compressed(body), "gzip -dc"
 		}
 	}
-	w.upload(st, state, old, receive+" >"+quote(nameIn(st)), "")
+	w.upload(st, state, old, receive+" >"+quote(nameIn(st)))
 	out := bounded{most: maxAnswer}
 	err = h.t.run(ctx, w.command(), body, &out)
-	h.stamped(out.Bytes(), w.nonce, st, state)
+	h.stamped(out.Bytes(), w.nonce, st, state, blocks.text())
 	result := outcomes(out.Bytes(), w.nonce, 1, err)[0]
 	if sum.err != nil && result != nil {
 		return fmt.Errorf("%w: %w", sum.err, result)
@@ -57,17 +64,15 @@ func (s *set) upload(ctx context.Context, h *host, st step) error {
 
 // upload writes the script: prepare aside, compare the sum, check what is
 // there, move.
-func (w *writer) upload(st step, s, old *pathState, receive, b2 string) {
+func (w *writer) upload(st step, s, old *pathState, receive string) {
 	dir, base := splitPath(string(st.Change.Address))
 	name := "./" + base
 	if old != nil && old.Type != s.Type {
 		old = nil
 	}
-	compare := `[ "$(sha256sum <` + quote(name) + `)" = "` + s.SHA256 + `  -" ]`
-	if b2 != "" {
-		compare = `[ "$(b2sum <` + quote(name) + `)" = "` + b2 + `  -" ]`
-	}
-	prep := []string{compare + ` || { echo "the content did not arrive whole"; false; }`,
+	// OpenSSL uses what the processor has for SHA-256; coreutils' own does not.
+	prep := []string{`{ v=$(openssl dgst -sha256 -r <` + quote(name) + ` 2>/dev/null) || v=$(sha256sum <` + quote(name) + `)
+[ "${v%% *}" = ` + s.SHA256 + ` ] || { echo "the content did not arrive whole"; false; }; }`,
 		owner(s, old, "", name), "chmod " + s.Mode + " " + quote(name), "sy " + quote(name), w.host.checkBig("../"+base, st)}
 	if was := stateOf(st.Old); was != nil && was.Type == kindDir {
 		prep = append(prep, "rmdir -- "+quote("../"+base))
@@ -91,11 +96,16 @@ func (s *set) patch(ctx context.Context, w *writer, st step, d *delta) error {
 	}
 	defer blocks.Close()
 	_, base := splitPath(string(st.Change.Address))
-	w.upload(st, state, stateOf(st.Old), d.receive(nameIn(st), "../"+base), d.whole)
+	w.upload(st, state, stateOf(st.Old), d.receive(nameIn(st), "../"+base))
 	out := bounded{most: maxAnswer}
 	err = h.t.run(ctx, w.command(), blocks, &out)
-	h.stamped(out.Bytes(), w.nonce, st, state)
-	return outcomes(out.Bytes(), w.nonce, 1, err)[0]
+	h.stamped(out.Bytes(), w.nonce, st, state, d.ours)
+	result := outcomes(out.Bytes(), w.nonce, 1, err)[0]
+	if result != nil && strings.Contains(result.Error(), "did not arrive whole") {
+		// Two blocks had the same sum: the whole file travels.
+		return s.whole(ctx, h, st)
+	}
+	return result
 }
 
 // command gives the script as one text for sh -c: its input is the content.
