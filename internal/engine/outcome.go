@@ -79,11 +79,7 @@ func (e *Engine) outcomeOf(ctx context.Context, commit, id string) (landOutcome,
 		o.state, o.message = landSuperseded, fmt.Sprintf("%.12s is in force", t.Desired.Commit)
 		return o, nil
 	}
-	w, err := e.store.Work(ctx, store.Reconcile, id)
-	if err == nil && w.Generation > w.Observed {
-		return o, nil
-	}
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
+	if waits, err := e.runs(ctx, id, s.Run); waits || err != nil {
 		return o, err
 	}
 	o.message, o.run = s.Message, s.Run
@@ -97,6 +93,23 @@ func (e *Engine) outcomeOf(ctx context.Context, commit, id string) (landOutcome,
 		o.state = landFailed
 	}
 	return o, nil
+}
+
+// runs tells whether a target's run is still to come. A run that has told how
+// it ended gives its lease back a moment later; that one is over.
+func (e *Engine) runs(ctx context.Context, target, last string) (bool, error) {
+	w, err := e.store.Work(ctx, store.Reconcile, target)
+	if errors.Is(err, store.ErrNotFound) || err == nil && w.Generation <= w.Observed {
+		return false, nil
+	}
+	if err != nil || last == "" {
+		return true, err
+	}
+	r, err := e.store.Run(ctx, last)
+	if errors.Is(err, store.ErrNotFound) {
+		return true, nil
+	}
+	return r.State == store.RunActive || r.Generation != w.Generation, err
 }
 
 // landStatus adds outcomes up to one status.
