@@ -247,6 +247,7 @@ func beforeTheMerge(w *world) {
 	eventually(w.t, "applied before the merge", func() error { return w.answers("early.team-a", "192.0.2.130") })
 	other, otherHead := w.propose(w.paul, "other", "Another one", map[string]string{zonePath: zone(append(slices.Clone(teamA), "other.team-a A 192.0.2.131"), 20, "ftp A 192.0.2.111")})
 	w.hasStatus(otherHead, "trueup/plan", "success")
+	w.comment(other, otherHead[:8]) // what is applied is what was shown
 	w.paul.Comment(w.repo, other, "trueup apply")
 	w.answered(other, "lock", fmt.Sprint("#", number))
 	w.merge(w.paul, number)

@@ -27,18 +27,19 @@ func (t *telling) pull(ctx context.Context) error {
 	if err != nil || !known {
 		return err
 	}
+	// The comment is there to see before the status says that it is; that it
+	// can't be written keeps nobody waiting for the status.
+	told := error(nil)
+	if !p.Planning {
+		told = t.comment(ctx, rec, &p)
+	}
 	if p.Facts.HeadCommit != "" && rec.State == store.PullOpen {
-		if err := t.status(ctx, p.status(t.e.publicURL())); err != nil {
-			return err
-		}
+		told = errors.Join(told, t.status(ctx, p.status(t.e.publicURL())))
 	}
-	if err := t.annotate(ctx, &p); err != nil {
-		return err
+	if p.Planning {
+		told = errors.Join(told, t.comment(ctx, rec, &p))
 	}
-	if err := t.mergeStatus(ctx, rec, &p); err != nil {
-		return err
-	}
-	return t.comment(ctx, rec, &p)
+	return errors.Join(told, t.annotate(ctx, &p), t.mergeStatus(ctx, rec, &p))
 }
 
 // status is the state of trueup/plan: success when the plan could be made and
