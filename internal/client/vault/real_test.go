@@ -171,8 +171,17 @@ func TestRealKubernetes(t *testing.T) {
 	v.API(t, "POST", "auth/kubernetes/role/trueup", map[string]any{"bound_service_account_names": "trueup",
 		"bound_service_account_namespaces": "ops", "token_policies": "reader"})
 	token := func(account string) client.Auth {
-		jwt := strings.TrimSpace(c.Kubectl(t, "-n", "ops", "create", "token", account))
-		return client.Auth{Method: "kubernetes", Role: "trueup", Secret: given(jwt)}
+		// Not `kubectl create token`, which older clients don't have.
+		out, err := c.RunIn(`{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{}}`,
+			"create", "--raw", "/api/v1/namespaces/ops/serviceaccounts/"+account+"/token", "-f", "-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var answer struct{ Status struct{ Token string } }
+		if err := json.Unmarshal([]byte(out), &answer); err != nil {
+			t.Fatal(err)
+		}
+		return client.Auth{Method: "kubernetes", Role: "trueup", Secret: given(answer.Status.Token)}
 	}
 	if got := read(t, open(t, v, token("trueup")), "kv/team/dns#tsig"); got != "canary-new" {
 		t.Errorf("%q", got)
