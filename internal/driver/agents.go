@@ -27,6 +27,7 @@ const (
 	AgentApply       AgentOp = "apply"
 	AgentFingerprint AgentOp = "fingerprint"
 	AgentHealth      AgentOp = "health"
+	AgentCommand     AgentOp = "command"
 )
 
 // Ask is one request to an agent.
@@ -35,6 +36,15 @@ type Ask struct {
 	Bundle Bundle         `json:"bundle"`
 	Plan   *plan.Plan     `json:"plan,omitempty"`  // to apply: the host's part
 	Check  map[string]any `json:"check,omitempty"` // of health
+	// Command is an operator's command to run, with the values of its variables.
+	Command *HostCommand `json:"command,omitempty"`
+}
+
+// HostCommand is a Command that travels. It may hold secrets.
+type HostCommand struct {
+	Args []string          `json:"args"`
+	Env  map[string]string `json:"env,omitempty"`
+	Dir  string            `json:"dir,omitempty"`
 }
 
 // Answer is what came of it.

@@ -11,6 +11,7 @@ import (
 	"trueup.dev/trueup/internal/agent/wire"
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/plan"
+	"trueup.dev/trueup/internal/secret"
 )
 
 // answerWait is how long the answer of a request is tried after the agent was
@@ -65,6 +66,9 @@ func (a *Agent) do(ctx context.Context, r *wire.Request, e *wire.Envelope, out *
 			return nil, driver.Permanent(fmt.Errorf("driver %s has no health checks of its own", r.Bundle.Driver))
 		}
 		return &driver.Answer{}, h.Health(ctx, in, r.Check)
+	}
+	if r.Op == driver.AgentCommand && r.Command != nil {
+		return a.command(ctx, r, s, out)
 	}
 	return nil, driver.Permanent(fmt.Errorf("this agent does not know %q: is it older than the server?", r.Op))
 }
@@ -125,6 +129,23 @@ func (a *Agent) apply(ctx context.Context, r *wire.Request, e *wire.Envelope, ou
 		a.sweep()
 	}
 	return &driver.Answer{}, nil
+}
+
+// command runs a command of the operator's, once.
+func (a *Agent) command(ctx context.Context, r *wire.Request, s driver.Session, out *outbox) (*driver.Answer, error) {
+	c, ok := s.(driver.Commander)
+	if !ok {
+		return nil, driver.Permanent(fmt.Errorf("driver %s runs no commands", r.Bundle.Driver))
+	}
+	// A command that is handed out again must not run again.
+	if err := a.keep.begin("command\x00"+r.Bundle.Environment, r.Generation); err != nil {
+		return nil, err
+	}
+	cmd := driver.Command{Args: r.Command.Args, Dir: r.Command.Dir, Env: map[string]secret.Value{}}
+	for name, v := range r.Command.Env {
+		cmd.Env[name] = secret.New(v)
+	}
+	return &driver.Answer{}, c.Command(ctx, r.Bundle.Scope, cmd, func(line string) { out.Logf("%s", line) })
 }
 
 // whole tells whether every change was applied.

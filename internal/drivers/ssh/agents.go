@@ -3,12 +3,14 @@ package ssh
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"sync"
 
+	"trueup.dev/trueup/internal/client/inventory"
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/plan"
 	"trueup.dev/trueup/internal/secret"
@@ -155,3 +157,37 @@ func (s *set) applyAgents(ctx context.Context, p *plan.Plan, report driver.Repor
 		return errors.Join(errs...)
 	}
 }
+
+// askAgent tells whether a host is to be asked through its agent.
+func (s *session) askAgent(h *inventory.Host) bool { return s.over == nil && h.Agent }
+
+// askBare has a host's agent do something that needs no desired state.
+func (s *session) askBare(ctx context.Context, h *inventory.Host, q driver.Ask, report driver.Report) error {
+	if s.env.Agents == nil {
+		return fmt.Errorf("%w: the agent of %s calls in to a server, and this is none", driver.ErrUnreachable, h.Name)
+	}
+	desired, err := json.Marshal(carried{Scope: &Scope{Hosts: []string{h.Name}}, Connect: s.connect.travelling(),
+		Host: carriedHost{Name: h.Name, Address: h.Address, Groups: h.Groups}})
+	if err != nil {
+		return err
+	}
+	q.Bundle = driver.Bundle{Driver: "ssh", Version: version, Environment: s.env.Name, Scope: plan.Scope(h.Name), Mode: plan.Apply, Desired: desired}
+	_, err = s.env.Agents.Ask(ctx, h.Name, q, report)
+	return err
+}
+
+// logged is a report of which only the log counts.
+type logged struct{ log func(line string) }
+
+// Pending refuses: a command has no journal.
+func (logged) Pending(context.Context, []plan.Key) error {
+	return errors.New("a command has no journal")
+}
+
+// Done refuses as well.
+func (logged) Done(context.Context, []plan.Result) error {
+	return errors.New("a command has no journal")
+}
+
+// Logf passes a line on.
+func (l logged) Logf(format string, args ...any) { l.log(fmt.Sprintf(format, args...)) }

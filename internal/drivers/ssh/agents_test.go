@@ -22,6 +22,7 @@ import (
 	"trueup.dev/trueup/internal/driver/drivertest"
 	"trueup.dev/trueup/internal/drivers/ssh"
 	"trueup.dev/trueup/internal/plan"
+	"trueup.dev/trueup/internal/secret"
 	"trueup.dev/trueup/internal/store"
 	"trueup.dev/trueup/internal/store/sql"
 )
@@ -216,6 +217,27 @@ perHost:
 	c.ok(c.session().Apply(t.Context(), in, gone, j))
 	if left := j.Inventory(); len(left) > 0 {
 		t.Errorf("a destroy leaves %v", left)
+	}
+}
+
+// TestCommandsAndHealthThroughAnAgent: hooks and checks of a rollout.
+func TestCommandsAndHealthThroughAnAgent(t *testing.T) {
+	c := newCallers(t, "one")
+	s := c.session()
+	var lines []string
+	err := s.(driver.Commander).Command(t.Context(), "one", driver.Command{Args: []string{"/bin/sh", "-c", `echo "$GREETING"; pwd`}, Dir: "/usr",
+		Env: map[string]secret.Value{"GREETING": secret.New("hello there")}}, func(line string) { lines = append(lines, line) })
+	c.ok(err)
+	if got := strings.Join(lines, "|"); got != "one: hello there|one: /usr" {
+		t.Errorf("the command says %q", got)
+	}
+	err = s.(driver.Commander).Command(t.Context(), "one", driver.Command{Args: []string{"false"}}, func(string) {})
+	if err == nil || !strings.Contains(err.Error(), "exit status 1") {
+		t.Errorf("a command that fails gives %v", err)
+	}
+	err = s.(driver.HealthChecker).Health(t.Context(), c.input(nil), map[string]any{"systemd": "no-such-unit.service"})
+	if err == nil {
+		t.Error("a unit that is not there is healthy")
 	}
 }
 

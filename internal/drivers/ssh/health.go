@@ -50,6 +50,8 @@ func unitsOf(check map[string]any) ([]string, error) {
 	switch x := check["systemd"].(type) {
 	case string:
 		out = []string{x}
+	case []string:
+		out = x
 	case []any:
 		for _, v := range x {
 			text, ok := v.(string)
@@ -79,6 +81,9 @@ func (s *session) active(ctx context.Context, scope plan.Scope, units []string) 
 	h := inv.Host(string(scope))
 	if h == nil {
 		return driver.Permanent(errors.New("there is no such host in the inventory"))
+	}
+	if s.askAgent(h) {
+		return s.askBare(ctx, h, driver.Ask{Op: driver.AgentHealth, Check: map[string]any{"systemd": units}}, nil)
 	}
 	t, err := s.transport(h)
 	if err != nil {

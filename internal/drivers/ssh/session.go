@@ -173,6 +173,13 @@ func (s *session) Command(ctx context.Context, scope plan.Scope, c driver.Comman
 	if h == nil {
 		return driver.Permanent(fmt.Errorf("there is no host %s in the inventory", scope))
 	}
+	if s.askAgent(h) {
+		cmd := &driver.HostCommand{Args: c.Args, Dir: c.Dir, Env: map[string]string{}}
+		for name, v := range c.Env {
+			cmd.Env[name] = v.Reveal()
+		}
+		return s.askBare(ctx, h, driver.Ask{Op: driver.AgentCommand, Command: cmd}, logged{log})
+	}
 	t, err := s.transport(h)
 	if err != nil {
 		return err
