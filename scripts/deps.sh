@@ -14,13 +14,13 @@ tests=("${demo[@]}"
   'initdb:postgresql' psql:postgresql-client
   sshd:openssh-server ssh:openssh-client sudo:sudo ip:iproute2 unshare:util-linux
   '/usr/lib/systemd/systemd:systemd' busybox:busybox-static crontab:cron gpg:gnupg
-  gcc:gcc '/usr/include/stdio.h:libc6-dev' node:nodejs npm:npm kubectl:kubernetes-client)
+  gcc:gcc '/usr/include/stdio.h:libc6-dev' node:nodejs npm:npm kubectl:kubernetes-client ansible-playbook:ansible-core)
 
 case "${1:-test}" in
   demo) want=("${demo[@]}") ;;
   test) want=("${tests[@]}") ;;
   ci) want=("${tests[@]}" make:make) ;;
-  bench) want=("${tests[@]}" rsync:rsync ansible-playbook:ansible-core) ;;
+  bench) want=("${tests[@]}" rsync:rsync) ;;
   *) echo "usage: scripts/deps.sh test|demo|ci|bench" >&2; exit 2 ;;
 esac
 

@@ -4,6 +4,7 @@ package all
 import (
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/drivers/dns"
+	"trueup.dev/trueup/internal/drivers/exec"
 	"trueup.dev/trueup/internal/drivers/files"
 	"trueup.dev/trueup/internal/drivers/sftp"
 	"trueup.dev/trueup/internal/drivers/ssh"
@@ -14,6 +15,7 @@ import (
 func Registry() driver.Registry {
 	return driver.Registry{
 		"dns":   dns.New(),
+		"exec":  exec.New(),
 		"files": files.New(),
 		"ssh":   ssh.New(),
 		"sftp":  sftp.New(),
