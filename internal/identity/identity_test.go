@@ -198,8 +198,8 @@ func TestAnswersAreKeptBriefly(t *testing.T) {
 		}
 		return ok
 	}
-	if !in() || !in() || f.asked != 1 {
-		t.Errorf("asked %d times", f.asked)
+	if first, again := in(), in(); !first || !again || f.asked != 1 {
+		t.Errorf("%v, %v, asked %d times", first, again, f.asked)
 	}
 	f.members["acme/sre"] = nil
 	w.now = w.now.Add(keepFor)

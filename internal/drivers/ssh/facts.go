@@ -47,9 +47,6 @@ type OS struct {
 // has tells whether the host has a program.
 func (f *Facts) has(tool string) bool { return f.Tools[tool] }
 
-// root tells whether the host can be changed as root.
-func (f *Facts) root() bool { return f.UID == 0 }
-
 var archs = map[string]string{"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "armv6l": "arm", "i686": "386", "i386": "386"}
 
 // parseFacts reads what the shell function facts printed. What it does not

@@ -3,12 +3,10 @@
 package ssh_test
 
 import (
-	"context"
 	"os"
 	"strings"
 	"testing"
 	"testing/fstest"
-	"time"
 
 	"trueup.dev/trueup/internal/client/inventory"
 	"trueup.dev/trueup/internal/driver"
@@ -48,23 +46,6 @@ func (b *labBench) expect(script, want string) {
 	b.Helper()
 	if got := strings.TrimSpace(b.on(script)); got != want {
 		b.Errorf("%s gives %q, want %q", script, got, want)
-	}
-}
-
-// until waits for a script to succeed.
-func (b *labBench) until(script string) {
-	b.Helper()
-	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
-	defer cancel()
-	for {
-		out, err := b.lab.Hosts[0].Exec(ctx, script)
-		if err == nil {
-			return
-		}
-		if ctx.Err() != nil {
-			b.Fatalf("%v: %s", err, out)
-		}
-		time.Sleep(50 * time.Millisecond)
 	}
 }
 

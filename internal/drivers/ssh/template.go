@@ -51,9 +51,6 @@ func parseTemplate(text string, at plan.Source) (*tmpl, error) {
 	return &tmpl{t, at, slices.Sorted(maps.Keys(used))}, nil
 }
 
-// uses tells whether the template names a variable.
-func (t *tmpl) uses(name string) bool { return slices.Contains(t.names, name) }
-
 func defaulted(fallback, v any) any {
 	if v == nil || v == "" {
 		return fallback
