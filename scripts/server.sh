@@ -2,7 +2,7 @@
 # Builds a program that tests start, from Go modules, into the cache directory,
 # when it is not there, and prints its path. The first time takes some minutes.
 #
-#   scripts/server.sh kubetest|tofu|terraform-provider-things|vault
+#   scripts/server.sh kubetest|tofu|terraform|terraform-provider-things|vault
 set -euo pipefail
 name=${1-}
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -21,12 +21,15 @@ case "$name" in
   tofu)
     module=$top/internal/servertest/tofu/program package=github.com/opentofu/opentofu/cmd/tofu
     flags=(-ldflags "-s -w -X github.com/opentofu/opentofu/version.dev=no") ;;
+  terraform)
+    module=$top/internal/servertest/tofu/terraform package=github.com/hashicorp/terraform
+    flags=(-ldflags "-s -w") ;;
   terraform-provider-things)
     module=$top/internal/servertest/tofu/provider package=. ;;
   vault) # its module makes a ready core for tests only: a test binary that serves
     module=$top/internal/servertest/vault/server package=.
     build=(test -c) ;;
-  *) echo "usage: scripts/server.sh kubetest|tofu|terraform-provider-things|vault" >&2; exit 2 ;;
+  *) echo "usage: scripts/server.sh kubetest|tofu|terraform|terraform-provider-things|vault" >&2; exit 2 ;;
 esac
 cd "$module"
 export GOWORK=off

@@ -106,3 +106,25 @@ type Follower interface {
 	// read.
 	Follow(ctx context.Context, in Input) ([]string, error)
 }
+
+// Stater is a Session whose targets have a state of their own (OpenTofu's),
+// which people now and then have to work on.
+type Stater interface {
+	// State carries out one operation for a target and gives what there is to
+	// show. It never touches the infrastructure.
+	State(ctx context.Context, in Input, op StateOp) (StateResult, error)
+}
+
+// StateOp is an operation on a target's state.
+type StateOp struct {
+	// Verb is list, mv, rm, force-unlock or recover.
+	Verb string `json:"verb"`
+	// Args are addresses, or the id of a lock.
+	Args []string `json:"args,omitempty"`
+}
+
+// StateResult is what came of it.
+type StateResult struct {
+	Addresses []string `json:"addresses,omitempty"`
+	Message   string   `json:"message,omitempty"`
+}

@@ -42,7 +42,7 @@ func (s *session) Apply(ctx context.Context, in driver.Input, p *plan.Plan, repo
 	if err := w.conflicts(p); err != nil {
 		return err
 	}
-	a := &application{work: w, plan: p, report: report, ctx: ctx, done: map[plan.Address]bool{}, begun: map[plan.Address]bool{}}
+	a := &application{work: w, plan: p, report: report, ctx: ctx, done: map[plan.Address]bool{}, begun: map[plan.Address]bool{}, erred: map[plan.Address]bool{}}
 	if len(p.Artefact) == 0 {
 		return a.withoutWriting(ctx)
 	}
@@ -73,8 +73,11 @@ type application struct {
 	mu    sync.Mutex
 	done  map[plan.Address]bool
 	begun map[plan.Address]bool
+	erred map[plan.Address]bool
 	first *plan.Result // kept back until the state's lineage is known
 	diags diagnostics
+	// proper tells that the program ended by itself.
+	proper bool
 }
 
 // withoutWriting takes over and gives up what the state says already.
@@ -155,13 +158,18 @@ func (a *application) run(ctx context.Context) error {
 	if rerr := a.rescue(); rerr != nil {
 		err = errors.Join(rerr, err)
 	}
-	return a.finish(ctx, err)
+	err = a.finish(ctx, err)
+	if a.proper {
+		_ = os.Remove(a.path(applyLog))
+	}
+	return err
 }
 
 // finish accounts for what the program did not report on.
 func (a *application) finish(ctx context.Context, err error) error {
 	var exit *exitError
 	ended := err == nil || errors.As(err, &exit)
+	a.proper = err == nil || wentOut(err)
 	if exit != nil {
 		_ = a.diags.with(err, a.work)
 	}
@@ -235,6 +243,8 @@ func (a *application) outcome(c *plan.Change, err error, ended bool) plan.Result
 		return a.result(c, plan.Applied, "")
 	case c.Kind == kindOutput || !c.Action.Writes() || c.Action == plan.Rename:
 		return a.result(c, plan.Unknown, "the apply ended early")
+	case a.erred[c.Address] && ended: // what came of it the provider has said, and it is in the state
+		return a.result(c, plan.Failed, a.whyNot(c, err))
 	case ended && !a.begun[c.Address] && wentOut(err):
 		return a.result(c, plan.Skipped, "not begun: "+a.whyNot(c, err))
 	case ended:
@@ -306,6 +316,9 @@ func (a *application) line(text []byte) error {
 	a.report.Logf("%s", a.scrub.text(l.Message))
 	if l.Type == "apply_start" && l.Hook != nil {
 		a.begun[plan.Address(l.Hook.Resource.Addr)] = true
+	}
+	if l.Type == "apply_errored" && l.Hook != nil {
+		a.erred[plan.Address(l.Hook.Resource.Addr)] = true
 	}
 	if l.Type == "apply_complete" && l.Hook != nil {
 		return a.complete(plan.Address(l.Hook.Resource.Addr), l.Hook.Action)

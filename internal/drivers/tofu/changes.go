@@ -41,6 +41,7 @@ func (w *work) translate(x planned) (*plan.Plan, error) {
 	}
 	t.given()
 	t.lineage()
+	t.unsure()
 	slices.SortFunc(p.Changes, func(a, b plan.Change) int { return a.Compare(b.Key) })
 	return p, nil
 }
@@ -250,6 +251,28 @@ func (t *translation) given() {
 			continue
 		}
 		t.add(plan.Change{Key: k, Kind: o.Kind, Action: plan.Forget, Reason: plan.ByPrune, Source: o.Source})
+	}
+}
+
+// unsure holds what may be there already without the state knowing it: made by
+// an apply that was killed before it wrote its state.
+func (t *translation) unsure() {
+	var open map[plan.Address]bool
+	for i := range t.plan.Changes {
+		c := &t.plan.Changes[i]
+		if c.Action != plan.Create || c.Kind == kindOutput || c.Conflict != "" || t.drift[string(c.Address)] != nil {
+			continue
+		}
+		if open == nil {
+			open = t.uncertain()
+		}
+		o, owned := t.in.Inventory[c.Key]
+		switch {
+		case open[c.Address]:
+			c.Conflict = "an apply was cut off while it made this; whether it is there, the state does not say: look, and import it or approve making it"
+		case owned && !o.Pending:
+			c.Conflict = "it was made before and the state does not know it any more: import it, or approve making it again"
+		}
 	}
 }
 

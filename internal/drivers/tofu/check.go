@@ -43,7 +43,7 @@ func (w *work) ask(ctx context.Context, c Check, doc []byte) (string, error) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(doc), &out, &errs
 	cmd.Env = []string{"PATH=" + searchPath, "LANG=C.UTF-8", "TRUEUP_TARGET=" + w.in.Target, "TRUEUP_ENVIRONMENT=" + w.s.env.Name, "TRUEUP_MODE=" + string(w.in.Mode)}
 	cmd.Dir = w.tmp
-	ownProcess(cmd, w.s.owner)
+	ownProcess(cmd, w.s.owner, false)
 	cmd.Cancel = func() error { return killGroup(cmd.Process.Pid) }
 	cmd.WaitDelay = 5 * time.Second
 	err := cmd.Run()

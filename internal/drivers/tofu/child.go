@@ -110,7 +110,7 @@ func (e *exitError) Error() string {
 }
 
 // start runs the program to its end. The goroutine keeps its thread, because
-// the program is asked to stop when the thread that started it ends.
+// one that only reads is killed when the thread that started it ends.
 func (w *work) start(ctx context.Context, c invocation) (ran, error) {
 	type result struct {
 		r   ran
@@ -134,10 +134,12 @@ func (w *work) run(ctx context.Context, c invocation) (ran, error) {
 		cmd.Env = append(cmd.Env, "TF_PLUGIN_CACHE_DIR="+c.cache)
 	}
 	cmd.ExtraFiles = []*os.File{w.lock} // the lock lasts as long as the program, also when we die
-	ownProcess(cmd, w.s.owner)
+	ownProcess(cmd, w.s.owner, c.gentle)
 	var stderr tail
-	cmd.Stderr = &stderr
-	stdout, err := cmd.StdoutPipe()
+	if !c.gentle {
+		cmd.Stderr = &stderr
+	}
+	stdout, err := w.output(cmd, c)
 	if err != nil {
 		return ran{}, err
 	}
@@ -148,6 +150,11 @@ func (w *work) run(ctx context.Context, c invocation) (ran, error) {
 	}
 	if err := cmd.Start(); err != nil {
 		return ran{}, fmt.Errorf("%s: %w", w.s.program, err)
+	}
+	if f, ok := stdout.(*following); ok {
+		err := make(chan error, 1)
+		go func() { err <- cmd.Wait(); close(f.ended) }()
+		return w.follow(ctx, cmd, c, f, err, &stderr)
 	}
 	stopped := make(chan struct{})
 	watching := make(chan struct{})
@@ -162,6 +169,22 @@ func (w *work) run(ctx context.Context, c invocation) (ran, error) {
 	// Providers end with the program; what has not is of no use to anybody.
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 	r := ran{out: out, stderr: stderr.String(), status: cmd.ProcessState.ExitCode()}
+	return r, w.verdict(ctx, c, r, err, lineErr)
+}
+
+// follow reads a program's output from its file until it has ended.
+func (w *work) follow(ctx context.Context, cmd *exec.Cmd, c invocation, f *following, waited <-chan error, stderr *tail) (ran, error) {
+	watching := make(chan struct{})
+	go func() {
+		defer close(watching)
+		stopOn(ctx, cmd.Process.Pid, c.gentle, f.ended)
+	}()
+	_, lineErr := readOutput(f, c.line)
+	err := <-waited
+	<-watching
+	_ = f.file.Close()
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	r := ran{stderr: stderr.String(), status: cmd.ProcessState.ExitCode()}
 	return r, w.verdict(ctx, c, r, err, lineErr)
 }
 

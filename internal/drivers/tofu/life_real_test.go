@@ -158,7 +158,7 @@ func TestPartialFailure(t *testing.T) {
 				t.Errorf("%s: %q", res.Address, res.Error)
 			}
 		}
-		want := map[string]plan.Outcome{"things_thing.a": plan.Applied, "things_thing.b": plan.Unknown, "things_thing.c": plan.Skipped}
+		want := map[string]plan.Outcome{"things_thing.a": plan.Applied, "things_thing.b": plan.Failed, "things_thing.c": plan.Skipped}
 		if !maps.Equal(got, want) {
 			t.Fatalf("outcomes %v\n%s", got, r.journal.Log())
 		}

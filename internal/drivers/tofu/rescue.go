@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"trueup.dev/trueup/internal/driver"
 )
@@ -118,6 +119,28 @@ func (w *work) rescued() error {
 		"Bring it back with: trueup state recover %s", w.rescueFile(), w.in.Target))
 }
 
+// newer gives the rescued state a serial above that of the state in the
+// backend, where both have the same: Terraform may not have counted up yet.
+// Nobody else has written since, or the serial would be higher.
+func (w *work) newer(ctx context.Context, state []byte) (stateMeta, []byte, error) {
+	var meta stateMeta
+	if err := json.Unmarshal(state, &meta); err != nil {
+		return meta, nil, fmt.Errorf("the saved state: %w", err)
+	}
+	now, err := w.pullMeta(ctx)
+	if err != nil || now.Lineage != meta.Lineage || now.Serial != meta.Serial {
+		return meta, state, err
+	}
+	var doc map[string]json.RawMessage
+	if err := json.Unmarshal(state, &doc); err != nil {
+		return meta, nil, fmt.Errorf("the saved state: %w", err)
+	}
+	meta.Serial++
+	doc["serial"] = json.RawMessage(strconv.FormatInt(meta.Serial, 10))
+	state, err = json.Marshal(doc)
+	return meta, state, err
+}
+
 // recover brings a rescued state back to its backend.
 func (w *work) recover(ctx context.Context) (string, error) {
 	state, err := w.readRescued()
@@ -127,9 +150,9 @@ func (w *work) recover(ctx context.Context) (string, error) {
 	if state == nil {
 		return "", driver.Permanent(errors.New("no state of this target waits to be brought back"))
 	}
-	var meta stateMeta
-	if err := json.Unmarshal(state, &meta); err != nil {
-		return "", fmt.Errorf("the saved state: %w", err)
+	meta, state, err := w.newer(ctx, state)
+	if err != nil {
+		return "", err
 	}
 	if err := w.write("secrets/rescued.tfstate", state); err != nil {
 		return "", err
@@ -138,8 +161,8 @@ func (w *work) recover(ctx context.Context) (string, error) {
 		return "", err
 	}
 	// Without -force: a newer or a different state is not overwritten.
-	if _, err := w.start(ctx, invocation{args: []string{"state", "push", "-lock-timeout=" + w.s.c.lockTimeout().String(),
-		w.path("secrets", "rescued.tfstate")}, gentle: true}); err != nil {
+	if _, err := w.start(context.WithoutCancel(ctx), invocation{args: []string{"state", "push", "-lock-timeout=" + w.s.c.lockTimeout().String(),
+		w.path("secrets", "rescued.tfstate")}}); err != nil {
 		return "", w.explain("state push", err)
 	}
 	return fmt.Sprintf("the state with serial %d is in its backend again", meta.Serial), os.Remove(w.rescueFile())

@@ -148,6 +148,11 @@ func (r *rig) apply() *plan.Plan {
 	return p
 }
 
+// state works on the target's state.
+func (r *rig) state(op driver.StateOp) (driver.StateResult, error) {
+	return r.open().(driver.Stater).State(context.Background(), r.input(), op)
+}
+
 // actions writes a plan as "action address" words.
 func actions(p *plan.Plan) string {
 	var out []string

@@ -2,7 +2,6 @@ package tofu
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -19,14 +18,14 @@ import (
 	"trueup.dev/trueup/internal/servertest/built"
 )
 
-// Terraform gives the path of Terraform, which is not to be had from the
-// sources that tests build from: it must be on the machine.
+// Terraform gives the path of the Terraform that is installed, or builds
+// 1.5.7, the last one whose licence is the MPL and whose module needs no other
+// sources than the module proxy has.
 func Terraform() (string, error) {
-	p, err := exec.LookPath("terraform")
-	if err != nil {
-		return "", errors.New("terraform is not on the search path; install it: https://developer.hashicorp.com/terraform/install")
+	if p, err := exec.LookPath("terraform"); err == nil {
+		return p, nil
 	}
-	return p, nil
+	return built.Program("terraform")
 }
 
 // Mirror builds the test provider and gives a directory to use as a

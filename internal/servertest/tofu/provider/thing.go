@@ -52,7 +52,8 @@ func (t *thing) put(ctx context.Context, m *model) error {
 	if m.Value.ValueString() == "crash" {
 		os.Exit(3) // as a provider that panics
 	}
-	o, _, err := t.c.do(ctx, http.MethodPut, m.Name.ValueString(), &object{Value: m.Value.ValueString(), Secret: m.Secret.ValueString()})
+	// What was begun is finished, also when the program is asked to stop.
+	o, _, err := t.c.do(context.WithoutCancel(ctx), http.MethodPut, m.Name.ValueString(), &object{Value: m.Value.ValueString(), Secret: m.Secret.ValueString()})
 	if err != nil {
 		return err
 	}
