@@ -154,6 +154,10 @@ func (p *previewing) open(ctx context.Context, facts forge.PullRequest) error {
 	if !p.due(moved, base) {
 		return p.save(ctx)
 	}
+	if !moved && !p.forced() && p.settling(ctx, base) {
+		p.again = p.e.backoff(p.lease.Attempts)
+		return p.save(ctx)
+	}
 	if moved || p.PlannedAt.IsZero() || p.forced() {
 		p.Planning = true
 		if moved {
@@ -182,6 +186,16 @@ func (p *previewing) open(ctx context.Context, facts forge.PullRequest) error {
 		p.again = p.e.backoff(p.lease.Attempts)
 	}
 	return p.save(ctx)
+}
+
+// settling tells that the base moved and what it brought is still being
+// applied: a plan made now would show that work as the pull request's.
+func (p *previewing) settling(ctx context.Context, base string) bool {
+	if p.Planning || p.PlannedAt.IsZero() || p.Base == base || p.lease.Attempts >= landAttempts {
+		return false
+	}
+	land, err := p.e.store.Landing(ctx, p.conf.Name, base)
+	return err == nil && !land.Final
 }
 
 // sayAttempts is how often a plan fails before that is said.

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -21,6 +22,10 @@ func (w *world) answered(number int, id string, r forge.Reaction) string {
 			}
 		}
 		return false
+	})
+	w.eventually("answer sent", func() bool {
+		_, err := w.st.Work(context.Background(), store.Outbox, "forge/infra/answer/"+strconv.Itoa(number)+"/"+id)
+		return err != nil
 	})
 	for _, c := range w.forge.Own(number) {
 		if strings.HasPrefix(c.Body, "<!-- trueup:answer:"+id+" -->") {
