@@ -207,28 +207,32 @@ func (w *world) said(number int) []comment {
 	return own
 }
 
-// comment waits until trueup's first comment holds the parts, and gives it.
+// planMark begins the comment with the plan.
+const planMark = "<!-- trueup:plan:"
+
+// comment waits until trueup's comment with the plan holds the parts, and
+// gives it.
 func (w *world) comment(number int, parts ...string) comment {
 	w.t.Helper()
 	var c comment
 	eventually(w.t, fmt.Sprintf("the comment on %d says %q", number, parts), func() error {
-		own := w.said(number)
-		if len(own) == 0 {
-			return fmt.Errorf("there is none")
+		for _, c = range w.said(number) {
+			if strings.HasPrefix(c.Body, planMark) {
+				return want(c.Body, parts...)
+			}
 		}
-		c = own[0]
-		return want(c.Body, parts...)
+		return fmt.Errorf("there is none")
 	})
 	return c
 }
 
-// answered waits until some comment of trueup but the first holds the parts.
+// answered waits until some answer of trueup holds the parts.
 func (w *world) answered(number int, parts ...string) {
 	w.t.Helper()
 	eventually(w.t, fmt.Sprintf("an answer on %d says %q", number, parts), func() error {
 		text := ""
-		for i, c := range w.said(number) {
-			if i > 0 {
+		for _, c := range w.said(number) {
+			if !strings.HasPrefix(c.Body, planMark) {
 				text += c.Body + "\n----\n"
 				if want(c.Body, parts...) == nil {
 					return nil
