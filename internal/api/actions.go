@@ -9,6 +9,7 @@ import (
 	"net/http"
 
 	"trueup.dev/trueup/internal/auth"
+	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/plan"
 	"trueup.dev/trueup/internal/store"
 )
@@ -57,6 +58,18 @@ var verbs = map[auth.Verb]func(s *Server, ctx context.Context, id auth.Identity,
 	auth.Destroy: func(s *Server, ctx context.Context, id auth.Identity, a Action) (Done, error) {
 		return Done{OK: true}, s.Actions.Destroy(ctx, id.Actor, a.Target, a.Reason)
 	},
+	auth.ListState: func(s *Server, ctx context.Context, id auth.Identity, a Action) (Done, error) {
+		a.Op = "list"
+		return s.state(ctx, id, a)
+	},
+	auth.ChangeState: func(s *Server, ctx context.Context, id auth.Identity, a Action) (Done, error) {
+		return s.state(ctx, id, a)
+	},
+}
+
+func (s *Server) state(ctx context.Context, id auth.Identity, a Action) (Done, error) {
+	x, err := s.Actions.State(ctx, id.Actor, a.Target, driver.StateOp{Verb: a.Op, Args: a.Args}, a.Reason)
+	return Done{OK: true, State: &x}, err
 }
 
 func (s *Server) action(w http.ResponseWriter, r *http.Request) error {

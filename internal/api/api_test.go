@@ -17,6 +17,7 @@ import (
 
 	"trueup.dev/trueup/internal/auth"
 	"trueup.dev/trueup/internal/config"
+	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/plan"
 	"trueup.dev/trueup/internal/secret"
 	"trueup.dev/trueup/internal/source/forge"
@@ -94,6 +95,10 @@ func (f *fakeActions) Unpin(_ context.Context, by store.Actor, target string) er
 }
 func (f *fakeActions) Destroy(_ context.Context, by store.Actor, target, _ string) error {
 	return f.did("destroy", string(by), target)
+}
+
+func (f *fakeActions) State(_ context.Context, by store.Actor, target string, op driver.StateOp, _ string) (driver.StateResult, error) {
+	return driver.StateResult{}, f.did("state", string(by), target, op.Verb)
 }
 
 // world is a server over a real store.
@@ -316,7 +321,7 @@ func TestRoles(t *testing.T) {
 	body := `{"target":"infra/zone","repository":"infra","kind":"target","key":"infra/zone","planHash":"12345678","reason":"r"}`
 	least := map[auth.Verb]string{auth.Sync: "otto", auth.Poll: "otto", auth.Cancel: "otto", auth.Suspend: "otto", auth.Resume: "otto", auth.Freeze: "otto",
 		auth.Rollback: "otto", auth.Unpin: "otto", auth.Approve: "anna", auth.Reject: "anna", auth.Unfreeze: "anna", auth.Destroy: "root",
-		auth.ConfirmRestore: "root", auth.BreakGlass: "root"}
+		auth.ListState: "otto", auth.ChangeState: "root", auth.ConfirmRestore: "root", auth.BreakGlass: "root"}
 	order := []string{"vera", "otto", "anna", "root"}
 	for verb := range verbs {
 		allowed := false

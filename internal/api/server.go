@@ -18,6 +18,7 @@ import (
 
 	"trueup.dev/trueup/internal/auth"
 	"trueup.dev/trueup/internal/config"
+	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/plan"
 	"trueup.dev/trueup/internal/secret"
 	"trueup.dev/trueup/internal/source/forge"
@@ -51,6 +52,8 @@ type Mover interface {
 	Rollback(ctx context.Context, by store.Actor, target, commit, reason string) error
 	Unpin(ctx context.Context, by store.Actor, target string) error
 	Destroy(ctx context.Context, by store.Actor, target, reason string) error
+	// State works on the state that a target keeps of its own.
+	State(ctx context.Context, by store.Actor, target string, op driver.StateOp, reason string) (driver.StateResult, error)
 }
 
 // Blamer finds who wrote a line, as of a commit.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/plan"
 	"trueup.dev/trueup/internal/store"
 )
@@ -141,12 +142,15 @@ type Action struct {
 	Mode       plan.Mode `json:"mode,omitempty"`
 	Reason     string    `json:"reason,omitempty"`
 	Limit      []string  `json:"limit,omitempty"` // sync: only these scopes (hosts), by name, group or glob
+	Op         string    `json:"op,omitempty"`    // state: mv, rm, force-unlock or recover
+	Args       []string  `json:"args,omitempty"`  // state: addresses, or the id of a lock
 }
 
 // Done answers an action.
 type Done struct {
-	OK       bool            `json:"ok"`
-	Approval *store.Approval `json:"approval,omitempty"`
+	OK       bool                `json:"ok"`
+	Approval *store.Approval     `json:"approval,omitempty"`
+	State    *driver.StateResult `json:"state,omitempty"`
 }
 
 // Status is the whole server at a glance.

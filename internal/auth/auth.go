@@ -73,6 +73,8 @@ const (
 	Reject         Verb = "reject"
 	Unfreeze       Verb = "unfreeze"
 	Destroy        Verb = "destroy"
+	ListState      Verb = "state-list"
+	ChangeState    Verb = "state"
 	ConfirmRestore Verb = "confirm-restore"
 	Backup         Verb = "backup"
 	BreakGlass     Verb = "break-glass"
@@ -85,9 +87,9 @@ const (
 var needs = map[Verb]Role{
 	Read: Viewer,
 	Sync: Operator, Poll: Operator, Cancel: Operator, Suspend: Operator, Resume: Operator,
-	Freeze: Operator, Rollback: Operator, Unpin: Operator, Promote: Operator,
+	Freeze: Operator, Rollback: Operator, Unpin: Operator, Promote: Operator, ListState: Operator,
 	Approve: Approver, Reject: Approver, Unfreeze: Approver,
-	Destroy: Admin, ConfirmRestore: Admin, Backup: Admin, BreakGlass: Admin, EnrolAgent: Admin, RevokeAgent: Admin,
+	Destroy: Admin, ChangeState: Admin, ConfirmRestore: Admin, Backup: Admin, BreakGlass: Admin, EnrolAgent: Admin, RevokeAgent: Admin,
 }
 
 // Object is what is acted upon. An action on the whole server has no

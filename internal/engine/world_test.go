@@ -18,6 +18,7 @@ import (
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/drivers/dns"
 	"trueup.dev/trueup/internal/drivers/files"
+	"trueup.dev/trueup/internal/drivers/tofu"
 	"trueup.dev/trueup/internal/engine"
 	"trueup.dev/trueup/internal/plan"
 	"trueup.dev/trueup/internal/secret"
@@ -122,7 +123,7 @@ func (w *world) drivers() driver.Registry {
 	if w.files != nil {
 		onDisk = w.files
 	}
-	r, err := driver.NewRegistry(onDisk, dns.New(), fleet{})
+	r, err := driver.NewRegistry(onDisk, dns.New(), tofu.New(), fleet{})
 	if err != nil {
 		w.t.Fatal(err)
 	}
