@@ -2,6 +2,7 @@ package ssh
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -125,7 +126,22 @@ func (p *probe) parse(out []byte) (*answer, error) {
 	case next != len(p.paths) || len(a.lists) != len(p.listed()) || len(a.parts) != len(p.own) || len(a.counts) != len(p.counts):
 		return nil, errors.New("it does not answer everything")
 	}
-	return a, nil
+	return a, a.verify()
+}
+
+// verify makes sure that content is what its file's sum says: it was neither
+// cut short nor read at another moment.
+func (a *answer) verify() error {
+	for name, c := range a.contents {
+		f := a.paths[name]
+		if f == nil || f.Sum == "" || len(c) > maxHostFile {
+			continue
+		}
+		if sum := sha256.Sum256(c); hex.EncodeToString(sum[:]) != f.Sum {
+			return errMoved
+		}
+	}
+	return nil
 }
 
 func (p *probe) listed() map[string]bool {
