@@ -28,6 +28,7 @@ type Conn struct {
 	client  *ssh.Client
 	hostKey ssh.PublicKey
 	near    bool
+	keys    []ssh.PublicKey
 	slots   chan struct{}
 	gone    chan struct{} // closed when the connection ended
 
@@ -58,6 +59,10 @@ func (c *Conn) HostKey() string {
 	}
 	return ssh.FingerprintSHA256(c.hostKey)
 }
+
+// Keys gives the keys that were offered to log in with; none where there is
+// also a password, or a certificate, that lets us in without them.
+func (c *Conn) Keys() []ssh.PublicKey { return c.keys }
 
 // Near tells that the host is so close that compressing what is sent to it
 // costs more than it saves.

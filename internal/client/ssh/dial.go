@@ -48,7 +48,7 @@ func reach(ctx context.Context, t *Target, over *Conn) (net.Conn, error) {
 }
 
 func handshake(ctx context.Context, t *Target, raw net.Conn) (*Conn, error) {
-	methods, release, err := authMethods(ctx, t)
+	methods, keys, release, err := authMethods(ctx, t)
 	if err != nil {
 		return nil, err
 	}
@@ -61,6 +61,7 @@ func handshake(ctx context.Context, t *Target, raw net.Conn) (*Conn, error) {
 		return nil, err
 	}
 	conn := newConn(t, ssh.NewClient(c, chans, reqs), key)
+	conn.keys = keys
 	if rtt := roundTrip(raw); rtt > 0 && rtt < nearby {
 		conn.near = true
 	}
@@ -83,32 +84,32 @@ func explain(ctx context.Context, t *Target, err error) error {
 	return fmt.Errorf("%s: %w: %w", t, driver.ErrUnreachable, err)
 }
 
-// authMethods gives the ways to log in; release lets go of the agent.
-func authMethods(ctx context.Context, t *Target) ([]ssh.AuthMethod, func(), error) {
+// authMethods gives the ways to log in, and the keys where there is nothing
+// beside them; release lets go of the agent.
+func authMethods(ctx context.Context, t *Target) (methods []ssh.AuthMethod, keys []ssh.PublicKey, release func(), err error) {
 	var signers []ssh.Signer
 	for i, k := range t.Auth.Keys {
 		s, err := k.signer()
 		if err != nil {
-			return nil, nil, driver.Permanent(fmt.Errorf("%s: key %d: %w", t, i+1, err))
+			return nil, nil, nil, driver.Permanent(fmt.Errorf("%s: key %d: %w", t, i+1, err))
 		}
 		signers = append(signers, s)
 	}
-	release := func() {}
+	release = func() {}
 	if t.Auth.Agent != "" {
 		c, err := new(net.Dialer).DialContext(ctx, "unix", t.Auth.Agent)
 		if err != nil {
-			return nil, nil, fmt.Errorf("ssh-agent: %w", err)
+			return nil, nil, nil, fmt.Errorf("ssh-agent: %w", err)
 		}
 		stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 		release = func() { stop(); _ = c.Close() }
 		more, err := agent.NewClient(c).Signers()
 		if err != nil {
 			release()
-			return nil, nil, fmt.Errorf("ssh-agent: %w", err)
+			return nil, nil, nil, fmt.Errorf("ssh-agent: %w", err)
 		}
 		signers = append(signers, more...)
 	}
-	var methods []ssh.AuthMethod
 	if len(signers) > 0 {
 		methods = append(methods, ssh.PublicKeys(signers...))
 	}
@@ -126,9 +127,24 @@ func authMethods(ctx context.Context, t *Target) ([]ssh.AuthMethod, func(), erro
 	}
 	if len(methods) == 0 {
 		release()
-		return nil, nil, driver.Permanent(fmt.Errorf("%s: no key, agent or password to log in with", t))
+		return nil, nil, nil, driver.Permanent(fmt.Errorf("%s: no key, agent or password to log in with", t))
 	}
-	return methods, release, nil
+	return methods, plainKeys(t, signers), release, nil
+}
+
+// plainKeys gives the keys that a host must know for us to get in.
+func plainKeys(t *Target, signers []ssh.Signer) []ssh.PublicKey {
+	var keys []ssh.PublicKey
+	for _, s := range signers {
+		if _, cert := s.PublicKey().(*ssh.Certificate); cert {
+			return nil
+		}
+		keys = append(keys, s.PublicKey())
+	}
+	if !t.Auth.Password.Empty() {
+		return nil
+	}
+	return keys
 }
 
 // signer reads the key. What stands in the key is not part of its errors.

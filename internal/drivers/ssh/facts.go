@@ -22,8 +22,10 @@ type Facts struct {
 	// Init is systemd, or empty.
 	Init string `json:"init,omitempty"`
 	// UID and User are who changes the host: root, or who logged in.
-	UID   int             `json:"-"`
-	User  string          `json:"-"`
+	UID  int    `json:"-"`
+	User string `json:"-"`
+	// Login is who logs in over SSH, whom sudo makes another; "" for nobody.
+	Login string          `json:"-"`
 	Tools map[string]bool `json:"-"`
 }
 
@@ -46,6 +48,9 @@ type OS struct {
 
 // has tells whether the host has a program.
 func (f *Facts) has(tool string) bool { return f.Tools[tool] }
+
+// works tells that somebody is who changes the host, or logs in for it.
+func (f *Facts) works(name string) bool { return name == f.User || name == f.Login }
 
 var archs = map[string]string{"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "armv6l": "arm", "i686": "386", "i386": "386"}
 

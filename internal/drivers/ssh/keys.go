@@ -1,6 +1,7 @@
 package ssh
 
 import (
+	"bytes"
 	"encoding/base64"
 	"fmt"
 	"slices"
@@ -179,6 +180,9 @@ func keysOf(a *answer, user string) (*keysFile, error) {
 	if err := sub.look([]string{f.path}, []byte(rest)); err != nil {
 		return nil, err
 	}
+	if err := sub.verify(); err != nil {
+		return nil, err
+	}
 	f.fact = sub.path(f.path)
 	text, reason := hostText(sub, f.path)
 	f.broken = reason
@@ -252,6 +256,10 @@ func writeKeys(w *writer, user string, steps []step) {
 	for _, st := range steps {
 		lines = withKeys(lines, st)
 	}
+	if w.locksOut(user, f.lines, lines) {
+		w.refuse(steps, "the key that trueup logs in with to "+user+" would be taken away, and the host could not be reached again: list it among the keys, or log in with another one first")
+		return
+	}
 	text := strings.Join(lines, "\n")
 	if text != "" {
 		text += "\n"
@@ -270,6 +278,20 @@ func writeKeys(w *writer, user string, steps []step) {
 	dir := fmt.Sprintf("[ -d .ssh ] || { mkdir -m 700 .ssh && { [ \"$W\" != 0 ] || chown %s .ssh; }; } || { no %s; exit; }\n", quote(user), ids)
 	fmt.Fprintf(w, "if home_of %s; then\n[ -d \"$H/.ssh\" ] || group \"$H\" %s %s\n", quote(user), w.list(steps), quote(dir))
 	fmt.Fprintf(w, "[ ! -d \"$H/.ssh\" ] || group \"$H/.ssh\" %s %s\nelse no %s; fi\n", w.list(steps), quote(body), ids)
+}
+
+// locksOut tells that the lines that become of a user's keys hold none of the
+// keys that we log in with as this very user, where there was one before.
+func (w *writer) locksOut(user string, before, after []string) bool {
+	r, ok := w.host.t.(*remote)
+	if !ok || user != r.target.User {
+		return false
+	}
+	ours := func(line string) bool {
+		key, _, _, _, err := xssh.ParseAuthorizedKey([]byte(line))
+		return err == nil && slices.ContainsFunc(r.keys, func(k xssh.PublicKey) bool { return bytes.Equal(k.Marshal(), key.Marshal()) })
+	}
+	return slices.ContainsFunc(before, ours) && !slices.ContainsFunc(after, ours)
 }
 
 // refuse tells steps off with a reason.

@@ -137,6 +137,9 @@ func (p *probe) run(ctx context.Context, t transport) (*answer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the host's answer makes no sense: %w", err)
 	}
+	if r, ok := t.(*remote); ok {
+		a.facts.Login = r.target.User
+	}
 	return a, nil
 }
 

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"time"
 
+	xssh "golang.org/x/crypto/ssh"
+
 	client "trueup.dev/trueup/internal/client/ssh"
 	"trueup.dev/trueup/internal/driver"
 )
@@ -45,6 +47,8 @@ type remote struct {
 	sudo   *client.Sudo
 	shown  string
 	near   bool
+	// keys are what logs in.
+	keys []xssh.PublicKey
 }
 
 func (r *remote) run(ctx context.Context, script string, in io.Reader, out io.Writer) error {
@@ -52,7 +56,7 @@ func (r *remote) run(ctx context.Context, script string, in io.Reader, out io.Wr
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNotBegun, err)
 	}
-	r.shown, r.near = conn.HostKey(), conn.Near()
+	r.shown, r.near, r.keys = conn.HostKey(), conn.Near(), conn.Keys()
 	err = r.pool.Run(ctx, r.target, client.Command{Script: script, Sudo: r.sudo, Stdin: in, Stdout: out})
 	var exit *client.ExitError
 	if errors.As(err, &exit) && !errors.Is(err, client.ErrSudo) {

@@ -96,7 +96,7 @@ func (userKind) observe(a *answer, subs []subject) ([]*object, error) {
 	for _, s := range subs {
 		name := nameOf(s.address)
 		u := acc.users[name]
-		if u == nil || s.want == nil && (name == "root" || u.UID == "0" || name == a.facts.User) {
+		if u == nil || s.want == nil && (name == "root" || u.UID == "0" || a.facts.works(name)) {
 			continue // root, and who works here, are given up but never removed
 		}
 		open, _ := s.open().(*userState)
@@ -136,7 +136,7 @@ func (a *accounts) state(u *account, open *userState) *userState {
 func (userKind) leave(h *host, owned driver.Owned) *object {
 	name := nameOf(owned.Address)
 	was, ok := recall(owned).(*userState)
-	if name == "root" || h.facts != nil && name == h.facts.User {
+	if name == "root" || h.facts != nil && h.facts.works(name) {
 		return nil
 	}
 	if !ok {
@@ -171,7 +171,7 @@ func (userKind) write(w *writer, steps []step) {
 		}
 		base := fmt.Sprintf("entry /etc/passwd %s %s", quote(name), quote(old.line))
 		if st.New == nil {
-			if name == "root" || name == w.host.facts.User {
+			if name == "root" || w.host.facts.works(name) {
 				w.try([]step{st}, "{ echo 'root, and the user who works on the host, are never removed'; false; }")
 				continue
 			}
@@ -179,7 +179,7 @@ func (userKind) write(w *writer, steps []step) {
 			continue
 		}
 		s := st.New.Value.State.(*userState)
-		if s.Disabled && (name == "root" || name == w.host.facts.User) {
+		if s.Disabled && (name == "root" || w.host.facts.works(name)) {
 			w.try([]step{st}, "{ echo 'root, and the user who works on the host, are never disabled'; false; }")
 			continue
 		}
