@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"trueup.dev/trueup/internal/auth"
@@ -29,7 +28,7 @@ func (p *previewing) approve(ctx context.Context, c command) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if isHash := strings.HasPrefix(chosen.Hash, strings.ToLower(c.arg)); !isHash {
+	if !chosen.hashed(c.arg) {
 		if err := p.sawIt(ctx, c); err != nil {
 			return "", err
 		}
@@ -116,6 +115,12 @@ func (p *previewing) approveHeld(ctx context.Context, c command) (string, error)
 	if err != nil {
 		return "", err
 	}
+	if !chosen.hashed(c.arg) {
+		// What waits under a name may be a later commit's plan, which nobody has
+		// looked at here.
+		return "", refusef("after the merge a plan is approved by its hash: look at it (%s), then %s",
+			render.Code("trueup show "+chosen.ID), planChoices([]*pullTarget{chosen}))
+	}
 	by, err := p.e.ApproverOnForge(p.conf.Name, c.comment.Author, chosen.Environment, c.comment.URL)
 	if err == nil {
 		_, err = p.e.Approve(ctx, by, chosen.ID, chosen.Hash, p.f.Info().Noun+" "+pullKey(p.conf.Name, p.rec.Number))
@@ -138,35 +143,6 @@ func (p *previewing) chosen(arg string) (*pullTarget, error) {
 		}
 	}
 	return choose(waiting, arg)
-}
-
-// choose finds a plan by its hash, or by the target's id or name.
-func choose(waiting []*pullTarget, arg string) (*pullTarget, error) {
-	if arg == "" && len(waiting) > 0 {
-		return nil, refusef("say which plan: %s", planChoices(waiting))
-	}
-	const shortest = 8
-	for _, t := range waiting {
-		if _, name, _ := strings.Cut(t.ID, "/"); t.ID == arg || name == arg || len(arg) >= shortest && strings.HasPrefix(t.Hash, strings.ToLower(arg)) {
-			return t, nil
-		}
-	}
-	if len(waiting) == 0 {
-		return nil, refusef("there is no plan to approve")
-	}
-	return nil, refusef("none of the plans is called that, or it was superseded; there are: %s", planChoices(waiting))
-}
-
-func planChoices(waiting []*pullTarget) string {
-	var out []string
-	for i, t := range waiting {
-		if i == 10 {
-			out = append(out, "…")
-			break
-		}
-		out = append(out, render.Code("trueup approve "+t.Hash[:12])+" ("+render.Code(t.ID)+")")
-	}
-	return strings.Join(out, ", ")
 }
 
 func (p *previewing) approval(who identity.Person, given store.Assent) store.Approval {

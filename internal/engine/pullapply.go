@@ -50,6 +50,9 @@ func (p *previewing) apply(ctx context.Context, c command) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := p.unlocked(ctx, chosen); err != nil {
+		return "", err
+	}
 	var ids []string
 	for _, t := range chosen {
 		ids = append(ids, render.Code(t.ID))
@@ -67,6 +70,25 @@ func (p *previewing) apply(ctx context.Context, c command) (string, error) {
 		}
 	}
 	return fmt.Sprintf("Applying %s to %s. Locked until merge or close.", render.Code(render.Short(p.Merge)), strings.Join(ids, ", ")), nil
+}
+
+// unlocked refuses targets that another pull request holds by now: who held
+// them when the plan was made may have changed since.
+func (p *previewing) unlocked(ctx context.Context, chosen []*pullTarget) error {
+	var no []string
+	for _, t := range chosen {
+		known, err := p.e.store.Target(ctx, t.ID)
+		if err != nil {
+			return err
+		}
+		if t.LockedBy = known.Desired.Lock; t.LockedBy != "" && t.LockedBy != pullKey(p.conf.Name, p.rec.Number) {
+			no = append(no, render.Code(t.ID)+": it is locked by "+render.Code(t.LockedBy))
+		}
+	}
+	if len(no) > 0 {
+		return refusef("nothing was applied:\n\n- %s", strings.Join(no, "\n- "))
+	}
+	return nil
 }
 
 func (p *previewing) mayApply() error {
@@ -101,8 +123,6 @@ func (p *previewing) notBefore(t *pullTarget) string {
 		return "its plan is refused"
 	case t.New:
 		return "it is new: it counts from the merge"
-	case t.LockedBy != "" && t.LockedBy != pullKey(p.conf.Name, p.rec.Number):
-		return "it is locked by " + render.Code(t.LockedBy)
 	}
 	if pol, _ := p.cfg.policyOf(env); !pol.PullRequests.Applied() {
 		return "its policy does not allow applying before the merge"
@@ -139,7 +159,9 @@ func (p *previewing) lock(ctx context.Context, ch *change, t *pullTarget, c comm
 	}
 	key := pullKey(p.conf.Name, p.rec.Number)
 	d := store.Desired{Commit: p.Merge, Ref: p.Ref, Source: "lock", Lock: key, Actor: c.who.Actor, At: p.e.clock()}
-	if err := p.e.store.SetDesired(ctx, t.ID, d); err != nil {
+	if err := p.e.store.SetDesired(ctx, t.ID, d); errors.Is(err, store.ErrConflict) {
+		return refusef("%s", render.Code(err.Error()))
+	} else if err != nil {
 		return err
 	}
 	t.LockedBy = key

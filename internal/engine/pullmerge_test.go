@@ -133,7 +133,10 @@ func TestApprovalDoesNotCoverANewPush(t *testing.T) {
 		t.Error("it was applied")
 	}
 	// What is held after the merge can be approved on the pull request as well.
-	w.answered(3, w.say(3, "alice", "trueup approve site"), forge.Done)
+	// The name would stand for whatever waits by now: its hash is asked for.
+	hash := w.target("infra/site").Status.PlanHash
+	w.contains(w.answered(3, w.say(3, "alice", "trueup approve site"), forge.Refused), "by its hash", "trueup approve "+hash[:12])
+	w.answered(3, w.say(3, "alice", "trueup approve "+hash[:12]), forge.Done)
 	w.synced("infra/site", commit)
 }
 

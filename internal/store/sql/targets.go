@@ -167,7 +167,8 @@ func (d *DB) Targets(ctx context.Context, f store.TargetFilter) ([]store.Target,
 	return list, list[limit-1].ID, nil
 }
 
-// SetDesired sets the one commit that is in force.
+// SetDesired sets the one commit that is in force. A lock is not taken away
+// from another: that is store.ErrConflict.
 func (d *DB) SetDesired(ctx context.Context, id string, want store.Desired) error {
 	return d.durable(ctx, func(t *tx) error {
 		if err := t.stamp(&want.At); err != nil {
@@ -177,8 +178,32 @@ func (d *DB) SetDesired(ctx context.Context, id string, want store.Desired) erro
 		if err != nil {
 			return err
 		}
-		return t.one("target "+id, "UPDATE targets SET desired = ?, desired_source = ? WHERE id = ?", doc, want.Source, id)
+		if want.Source != "lock" {
+			return t.one("target "+id, "UPDATE targets SET desired = ?, desired_source = ? WHERE id = ?", doc, want.Source, id)
+		}
+		return t.lockTarget(id, want, doc)
 	})
+}
+
+// lockTarget makes a locked commit a target's desired one, unless the target is
+// locked for somebody else.
+func (t *tx) lockTarget(id string, want store.Desired, doc string) error {
+	var was string
+	if err := t.get([]any{&was}, "SELECT desired FROM targets WHERE id = ?", id); err != nil {
+		return fmt.Errorf("target %s: %w", id, err)
+	}
+	var have store.Desired
+	if err := json.Unmarshal([]byte(was), &have); err != nil {
+		return fmt.Errorf("target %s: its desired state: %w", id, err)
+	}
+	if have.Source == "lock" && have.Lock != want.Lock {
+		return fmt.Errorf("target %s is locked by %s: %w", id, have.Lock, store.ErrConflict)
+	}
+	n, err := t.exec("UPDATE targets SET desired = ?, desired_source = ? WHERE id = ? AND desired = ?", doc, want.Source, id, was)
+	if err == nil && n == 0 {
+		return fmt.Errorf("target %s was changed just now: %w", id, store.ErrConflict)
+	}
+	return err
 }
 
 // SetStatus sets what the last run left behind.
