@@ -130,6 +130,21 @@ func (r *rig) applyWith(ctx context.Context, p *plan.Plan) error {
 	return err
 }
 
+// applyIn applies in a session that is open already.
+func (r *rig) applyIn(s driver.Session, in driver.Input, p *plan.Plan) error {
+	p.Mode, p.Target = in.Mode, in.Target
+	j := drivertest.NewJournal(in.Inventory, p)
+	if err := s.Apply(context.Background(), in, p, j); err != nil {
+		return err
+	}
+	for _, res := range j.Results() {
+		if res.Outcome != plan.Applied {
+			return fmt.Errorf("%s: %s: %s", res.Key, res.Outcome, res.Error)
+		}
+	}
+	return nil
+}
+
 // apply plans and applies, and reads back that nothing is left.
 func (r *rig) apply() *plan.Plan {
 	r.t.Helper()

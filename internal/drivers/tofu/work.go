@@ -35,7 +35,7 @@ type work struct {
 
 // open takes the target's working directory and fills it from the snapshot.
 // The path stays the same between plan and apply: it may stand in values.
-func (s *session) open(ctx context.Context, in driver.Input) (w *work, err error) {
+func (s *session) open(ctx context.Context, in driver.Input) (*work, error) {
 	r, err := rootOf(ctx, in)
 	if err != nil {
 		return nil, err
@@ -47,7 +47,7 @@ func (s *session) open(ctx context.Context, in driver.Input) (w *work, err error
 	if err := s.version.allows(spec.Version); err != nil {
 		return nil, err
 	}
-	w = &work{s: s, in: in, root: r, spec: spec, scrub: s.newScrubber(in.Values)}
+	w := &work{s: s, in: in, root: r, spec: spec, scrub: s.newScrubber(in.Values)}
 	w.key = fileName(in.Target, s.env.Name)
 	w.dir = filepath.Join(s.cache, "targets", w.key)
 	if err := os.MkdirAll(w.dir, 0o700); err != nil {
@@ -56,12 +56,8 @@ func (s *session) open(ctx context.Context, in driver.Input) (w *work, err error
 	if err := w.take(ctx); err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			w.close()
-		}
-	}()
 	if err := w.fill(); err != nil {
+		w.close()
 		return nil, fmt.Errorf("working copy: %w", err)
 	}
 	return w, nil
