@@ -6,6 +6,7 @@ import (
 	"trueup.dev/trueup/internal/drivers/dns"
 	"trueup.dev/trueup/internal/drivers/exec"
 	"trueup.dev/trueup/internal/drivers/files"
+	"trueup.dev/trueup/internal/drivers/rest"
 	"trueup.dev/trueup/internal/drivers/sftp"
 	"trueup.dev/trueup/internal/drivers/ssh"
 	"trueup.dev/trueup/internal/drivers/tofu"
@@ -17,6 +18,7 @@ func Registry() driver.Registry {
 		"dns":   dns.New(),
 		"exec":  exec.New(),
 		"files": files.New(),
+		"http":  rest.New(),
 		"ssh":   ssh.New(),
 		"sftp":  sftp.New(),
 		"tofu":  tofu.New(),

@@ -19,11 +19,13 @@ type values struct {
 	data    map[string]any
 	unknown map[string]string // marker -> name
 	names   map[string]bool
+	secret  map[string]bool
 }
 
 func newValues(outputs map[string]plan.Output) *values {
-	v := &values{data: map[string]any{}, unknown: map[string]string{}, names: map[string]bool{}}
+	v := &values{data: map[string]any{}, unknown: map[string]string{}, names: map[string]bool{}, secret: map[string]bool{}}
 	for name, o := range outputs {
+		v.secret[name] = o.Sensitive
 		if o.Unknown {
 			marker := "--unknown-" + name + "--"
 			v.data[name], v.unknown[marker] = marker, name
@@ -55,6 +57,9 @@ func (v *values) fill(name, text string) (string, error) {
 	}
 	v.note(t.Root)
 	for n := range v.names {
+		if v.secret[n] {
+			return "", fmt.Errorf("the value %s is sensitive: a record would show it to everybody", n)
+		}
 		if s, ok := v.data[n].(string); ok && strings.ContainsAny(s, "\n\r;\"\\$(){}") {
 			return "", fmt.Errorf("the value %s holds characters that have a meaning in a zone file", n)
 		}
