@@ -134,12 +134,12 @@ func approval(w *world) {
 	w.refused(w.eve.Comment(w.repo, number, "trueup approve zone"))
 	w.hasStatus(head, "trueup/plan", "success")
 	commit := w.merge(w.paul, number)
-	w.held("needs 1 approval")
+	hash := w.held("needs 1 approval")
 	if err := w.answers("ftp", ""); err != nil {
 		w.t.Fatal("applied without the right approval: ", err)
 	}
 	w.hasStatus(commit, "trueup/apply", "pending")
-	w.sara.Comment(w.repo, number, "trueup approve zone")
+	w.sara.Comment(w.repo, number, "trueup approve "+hash)
 	eventually(w.t, "the approved record answers", func() error { return w.answers("ftp", "192.0.2.110") })
 	w.hasStatus(commit, "trueup/apply", "success")
 	w.comment(number, "applied")

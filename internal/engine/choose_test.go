@@ -1,6 +1,11 @@
 package engine
 
-import "testing"
+import (
+	"strings"
+	"testing"
+
+	"trueup.dev/trueup/internal/config"
+)
 
 // Whoever proposes a change names targets: a name that looks like a hash is
 // none, and a word that fits two plans approves neither.
@@ -30,5 +35,18 @@ func TestWhichPlanAWordStandsFor(t *testing.T) {
 		if got != nil && got.hashed(c.word) != c.hashed {
 			t.Errorf("%q is a hash of %s: %v", c.word, got.ID, !c.hashed)
 		}
+	}
+}
+
+// Where what is applied must be signed, a merge result that nobody signed is
+// not applied by a comment.
+func TestApplyBeforeTheMergeIsNoWayAroundSignatures(t *testing.T) {
+	p := &previewing{conf: &config.Repository{PullRequests: config.PullRequests{ApplyBeforeMerge: true}}}
+	if err := p.mayApply(); err != nil {
+		t.Fatal(err)
+	}
+	p.conf.Signatures = &config.Signatures{Require: "commits"}
+	if err := p.mayApply(); err == nil || !strings.Contains(err.Error(), "must be signed") {
+		t.Errorf("applied without a signature: %v", err)
 	}
 }

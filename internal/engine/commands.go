@@ -118,6 +118,10 @@ func (p *previewing) authorise(ctx context.Context, c *command) error {
 		c.allowed = err
 		return nil
 	}
+	if c.comment.Edited {
+		c.allowed = errors.New("the comment was edited, and who did is not known: write a new one")
+		return nil
+	}
 	switch c.verb {
 	case "plan", "apply", "unlock":
 	default:
@@ -168,7 +172,7 @@ func (p *previewing) vouch(ctx context.Context) error {
 			candidates = append(candidates, c.who)
 		}
 	}
-	reviewers, err := p.approvers(ctx)
+	reviewers, err := p.approvers(ctx, shown)
 	if err != nil {
 		return err
 	}
@@ -289,7 +293,7 @@ func (e *Engine) offered(conf *config.Repository, p *pull) []string {
 			break
 		}
 	}
-	if conf.PullRequests.ApplyBeforeMerge && len(p.Targets) > 0 {
+	if conf.PullRequests.ApplyBeforeMerge && conf.Signatures == nil && len(p.Targets) > 0 {
 		out = append(out, "`trueup apply`")
 	}
 	if len(p.Locks) > 0 {

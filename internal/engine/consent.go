@@ -337,15 +337,17 @@ func (p *previewing) headReviews(ctx context.Context) ([]forge.Review, error) {
 	}), nil
 }
 
-// approvers are the people who approved the head on the forge.
-func (p *previewing) approvers(ctx context.Context) ([]identity.Person, error) {
+// approvers are the people who approved the head on the forge. A review that
+// names no commit is about what was shown when it was given: forges that leave
+// approvals standing after a push say nothing about the new head.
+func (p *previewing) approvers(ctx context.Context, shown store.Said) ([]identity.Person, error) {
 	all, err := p.headReviews(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var out []identity.Person
 	for _, r := range all {
-		if r.State != "approved" {
+		if r.State != "approved" || r.Commit == "" && (shown.Hash == "" || r.At.Before(shown.At.Truncate(time.Second))) {
 			continue
 		}
 		if who, err := p.e.people.OnForge(p.conf.Name, r.User); err == nil {

@@ -95,6 +95,8 @@ func (p *previewing) mayApply() error {
 	switch {
 	case !p.conf.PullRequests.ApplyBeforeMerge:
 		return refusef("the operator does not allow applying before the merge here")
+	case p.conf.Signatures != nil:
+		return refusef("what is applied here must be signed, and a merge result is not: it counts from the merge")
 	case p.Refused != "":
 		return refusef("this %s is not planned: %s", p.f.Info().Noun, render.Code(p.Refused))
 	case p.Failed != "" || p.Planning:

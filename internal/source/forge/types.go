@@ -87,6 +87,10 @@ type Comment struct {
 	Body   string
 	URL    string
 	At     time.Time
+	// Edited tells that the text is not the one that was written first. Forges
+	// let others than the author edit comments, and keep the author's name on
+	// them.
+	Edited bool
 	// Own tells that trueup's own account wrote it.
 	Own bool
 }

@@ -46,6 +46,9 @@ type Forge struct {
 	Settling int
 	// NoReactions makes React unsupported, as on some forges.
 	NoReactions bool
+	// NoReviewCommits leaves out of reviews which commit they are about, as some
+	// forges do.
+	NoReviewCommits bool
 	// Limit is the most characters of a comment; 0 is 65536.
 	Limit int
 }

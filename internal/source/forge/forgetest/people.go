@@ -51,6 +51,19 @@ func (f *Forge) Comment(number int, author, body string) string {
 	return f.add(number, author, body, false).ID
 }
 
+// Amend changes a comment's text, as its author or whoever may write to the
+// repository can.
+func (f *Forge) Amend(number int, id, body string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range f.comments[number] {
+		if c := &f.comments[number][i]; c.ID == id {
+			c.Body, c.Edited = body, true
+		}
+	}
+	f.pulls[number].UpdatedAt = f.now()
+}
+
 // Review records somebody's review of the head, in place of an earlier one.
 func (f *Forge) Review(number int, user, state string) {
 	f.mu.Lock()
@@ -58,7 +71,11 @@ func (f *Forge) Review(number int, user, state string) {
 	p := f.pulls[number]
 	p.UpdatedAt = f.now()
 	f.reviews[number] = slices.DeleteFunc(f.reviews[number], func(r forge.Review) bool { return r.User == user })
-	f.reviews[number] = append(f.reviews[number], forge.Review{User: user, State: state, Commit: p.HeadCommit, At: f.now(),
+	commit := p.HeadCommit
+	if f.NoReviewCommits {
+		commit = ""
+	}
+	f.reviews[number] = append(f.reviews[number], forge.Review{User: user, State: state, Commit: commit, At: f.now(),
 		URL: fmt.Sprintf("%s/pulls/%d#review-%s", f.Info().WebURL, number, user)})
 }
 

@@ -18,11 +18,12 @@ type comment struct {
 	Body    string    `json:"body"`
 	HTMLURL string    `json:"html_url"`
 	Created time.Time `json:"created_at"`
+	Updated time.Time `json:"updated_at"`
 }
 
 func (c comment) out(self string) forge.Comment {
 	return forge.Comment{ID: strconv.FormatInt(c.ID, 10), Author: c.User.name(), Body: c.Body, URL: c.HTMLURL, At: c.Created,
-		Own: self != "" && strings.EqualFold(c.User.name(), self)}
+		Edited: c.Updated.After(c.Created), Own: self != "" && strings.EqualFold(c.User.name(), self)}
 }
 
 // List gives all comments of a pull request, oldest first.

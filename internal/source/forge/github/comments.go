@@ -32,7 +32,7 @@ func (f *Forge) List(ctx context.Context, number int) ([]forge.Comment, error) {
 func comment(c *gh.IssueComment, self string) forge.Comment {
 	author := c.GetUser().GetLogin()
 	return forge.Comment{ID: strconv.FormatInt(c.GetID(), 10), Author: author, Body: c.GetBody(), URL: c.GetHTMLURL(), At: c.GetCreatedAt().Time,
-		Own: self != "" && strings.EqualFold(author, self)}
+		Edited: c.GetUpdatedAt().After(c.GetCreatedAt().Time), Own: self != "" && strings.EqualFold(author, self)}
 }
 
 // Add writes a new comment.

@@ -20,11 +20,14 @@ type note struct {
 	Body      string    `json:"body"`
 	Author    user      `json:"author"`
 	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at"`
 	System    bool      `json:"system"`
 }
 
 func (f *Forge) comment(n note, number int, me string) forge.Comment {
-	return forge.Comment{ID: strconv.Itoa(n.ID), Author: n.Author.Username, Body: n.Body, At: n.CreatedAt, Own: n.Author.Username == me,
+	return forge.Comment{ID: strconv.Itoa(n.ID), Author: n.Author.Username, Body: n.Body, At: n.CreatedAt,
+		// Both times are taken one after the other when a note is made.
+		Edited: n.UpdatedAt.Sub(n.CreatedAt) > time.Second, Own: n.Author.Username == me,
 		URL: fmt.Sprintf("%s/-/merge_requests/%d#note_%d", f.info.WebURL, number, n.ID)}
 }
 
