@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	mrand "math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -51,6 +52,9 @@ type Agent struct {
 	working map[string]context.CancelFunc
 	seen    map[string]bool
 	contact time.Time
+	// barred is what the server said when it last refused this agent: it is
+	// not away then, it does not want us.
+	barred string
 }
 
 // workers is how many requests are answered at once.
@@ -136,6 +140,7 @@ func (a *Agent) pollLoop(ctx context.Context) {
 		if errors.As(err, &no) {
 			if !a.swapKey() {
 				pause = refusedBackoff
+				a.bar(no)
 			}
 		}
 		a.Log.Warn("the server can't be asked", "error", err, "again", pause.Round(time.Millisecond).String())
@@ -164,7 +169,7 @@ func (a *Agent) poll(ctx context.Context) error {
 		return err
 	}
 	a.mu.Lock()
-	a.contact = time.Now()
+	a.contact, a.barred = time.Now(), ""
 	for _, id := range p.Stop {
 		if stop := a.working[id]; stop != nil {
 			a.Log.Info("a request is not wanted any more", "request", id)
@@ -188,6 +193,16 @@ func (a *Agent) poll(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// bar notes that the server shut this agent out.
+func (a *Agent) bar(no *refused) {
+	if no.status != http.StatusUnauthorized && no.status != http.StatusForbidden {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.barred = no.Error()
 }
 
 func (a *Agent) lastContact() time.Time {

@@ -205,6 +205,24 @@ func TestDriftIsCorrectedAlone(t *testing.T) {
 	}
 }
 
+// TestRevokedAgentCorrectsNothing: a server that refuses is not away, and what
+// it had applied is no longer this host's to keep up.
+func TestRevokedAgentCorrectsNothing(t *testing.T) {
+	r := newRig(t, "a")
+	r.alone = wire.Alone{Correct: true, Every: 10 * time.Millisecond}
+	a := r.box("a")
+	a.start()
+	_, err := r.sync(map[string]string{"a/one": "1"})
+	r.must(err)
+	r.until("the agent knows what it may do", func() bool { return strings.Contains(a.kept(), `"correct":true`) })
+	r.must(r.office.Revoke(t.Context(), "user:alice", "a", "stolen"))
+	a.write("one", "by hand")
+	time.Sleep(3 * time.Second) // more than Away: nothing may happen, so there is nothing to wait for
+	if a.file("one") != "by hand" {
+		t.Error("a revoked agent goes on writing")
+	}
+}
+
 func TestAloneItKeepsToThePolicy(t *testing.T) {
 	r := newRig(t, "a")
 	a := r.box("a")

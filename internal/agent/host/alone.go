@@ -156,7 +156,12 @@ func (a *Agent) correct(ctx context.Context, target string) error {
 		return ctx.Err()
 	}
 	k, ok := a.keep.get(target)
+	a.mu.Lock()
+	barred := a.barred
+	a.mu.Unlock()
 	switch {
+	case barred != "":
+		return errors.New(barred)
 	case !ok:
 		return nil
 	case k.Doubt != "":
