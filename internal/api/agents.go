@@ -99,18 +99,47 @@ func (s *Server) agentHosts(ctx context.Context, q *AgentToken) (hosts []string,
 	if err != nil {
 		return nil, false, errRefused{err}
 	}
+	taken, err := s.enrolled(ctx, q)
+	if err != nil {
+		return nil, false, err
+	}
+	there := 0
 	for _, h := range all {
-		if h.Name == q.Host || q.Group != "" && slices.Contains(h.Groups, q.Group) {
+		if h.Name != q.Host && (q.Group == "" || !slices.Contains(h.Groups, q.Group)) {
+			continue
+		}
+		if there++; !taken[h.Name] {
 			hosts = append(hosts, h.Name)
 		}
 	}
 	if len(hosts) > 0 {
 		return hosts, true, nil
 	}
+	if there > 0 {
+		return nil, false, errRefused{fmt.Errorf("every host of the group %s has an agent: name a host to enrol it anew, or revoke its agent first", q.Group)}
+	}
 	if q.Group != "" {
 		return nil, false, errRefused{fmt.Errorf("no inventory has a host with `agent: true` in the group %s", q.Group)}
 	}
 	return []string{q.Host}, false, nil
+}
+
+// enrolled gives the hosts that a token for a group is not for: those that
+// have an agent. Whoever holds the token could take their place.
+func (s *Server) enrolled(ctx context.Context, q *AgentToken) (map[string]bool, error) {
+	if q.Group == "" {
+		return nil, nil
+	}
+	list, err := s.Agents.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	taken := map[string]bool{}
+	now := time.Now()
+	for _, a := range list {
+		taken[a.Host] = a.State == store.AgentActive && a.ExpiresAt.After(now)
+	}
+	return taken, nil
 }
 
 func (s *Server) agentRevoke(w http.ResponseWriter, r *http.Request) error {

@@ -55,7 +55,7 @@ func (a *app) agentCommand() *cobra.Command {
 func (a *app) agentToken() *cobra.Command {
 	var q api.AgentToken
 	cmd := &cobra.Command{Use: "enrol-token [HOST]", Short: "Make a one-time token with which a host enrols", Args: cobra.MaximumNArgs(1),
-		Long:    "Make a token that lets the agent of one host enrol once, or with --group the\nagent of each host of a group once. The token is printed to stdout and kept\nnowhere; the server keeps its hash.",
+		Long:    "Make a token that lets the agent of one host enrol once, or with --group the\nagent of each host of a group that has none yet. The token is printed to stdout and kept\nnowhere; the server keeps its hash.",
 		Example: "  trueup agent enrol-token web1 > web1.token\n  trueup agent enrol-token --group branch-offices --ttl 24h -o json",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
