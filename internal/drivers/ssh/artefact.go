@@ -234,7 +234,7 @@ func (artefactKind) write(w *writer, steps []step) {
 		}
 		w.in(old.dest, []step{st}, fmt.Sprintf("try %s %s\n", w.list([]step{st}), quote(strings.Join([]string{
 			"leads " + quote(old.to) + " ./" + currentLink, "rm -f -- ./" + currentLink,
-			"for r in ./releases/????????????????; do if [ -d \"$r\" ] && [ ! -h \"$r\" ]; then rm -rf -- \"$r\" \"$r.sums\"; fi; done",
+			"for r in ./releases/????????????????; do if [ -d \"$r\" ] && [ ! -h \"$r\" ] && [ -f \"$r.sums\" ]; then rm -rf -- \"$r\" \"$r.sums\"; fi; done",
 			"{ rmdir ./releases 2>/dev/null || :; }"}, " &&\n"))))
 	}
 }

@@ -71,7 +71,7 @@ func (w *writer) bring(s *artefactState, before state, receive string) {
 		"sy ../releases/" + rel + ".sums; sync",
 		"ln -s releases/" + rel + " ./current && mv -f ./current .. && sy .. || { no 0; exit; }",
 		"ok 0",
-		fmt.Sprintf("n=0; for r in $(ls -1t ../releases); do case $r in *.sums) continue ;; ????????????????) ;; *) continue ;; esac; n=$((n+1)); [ $n -le %d ] || [ $r = %s ] || rm -rf \"../releases/$r\" \"../releases/$r.sums\"; done", s.want.Keep, rel),
+		fmt.Sprintf("n=0; for r in $(ls -1t ../releases); do case $r in *.sums) continue ;; ????????????????) ;; *) continue ;; esac; [ -f \"../releases/$r.sums\" ] || continue; n=$((n+1)); [ $n -le %d ] || [ $r = %s ] || rm -rf \"../releases/$r\" \"../releases/$r.sums\"; done", s.want.Keep, rel),
 	}, "\n")
 	dir := path.Clean(s.dest)
 	fmt.Fprintf(w, "if [ ! -d %[1]s ] && [ ! -h %[1]s ]; then m=$( enter %[2]s && [ \"$W\" = \"$U\" ] && mkdir -m 755 ./%[3]s ) || { printf '%%s\\n' \"$m\"; echo 'the directory could not be made'; no 0; echo \"$N end\"; exit; }; fi\n",
