@@ -30,8 +30,8 @@ type agents struct {
 // Hosts gives the hosts of all inventories that call in.
 func (a *agents) Hosts(ctx context.Context) ([]driver.Host, error) { return a.engine.Hosts(ctx) }
 
-func (a *agents) alone(ctx context.Context, target string) (wire.Alone, error) {
-	return a.engine.Alone(ctx, target)
+func (a *agents) alone(ctx context.Context, host, target string) (wire.Alone, error) {
+	return a.engine.Alone(ctx, host, target)
 }
 
 // agentDir is where an agent keeps its key and what it last applied.

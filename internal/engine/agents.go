@@ -19,7 +19,7 @@ import (
 // Alone says what the agent of a host may do about drift of a target while it
 // can't reach this server. It may correct what the server would correct by
 // itself, under the same guards, and nothing else.
-func (e *Engine) Alone(ctx context.Context, id string) (wire.Alone, error) {
+func (e *Engine) Alone(ctx context.Context, host, id string) (wire.Alone, error) {
 	t, err := e.store.Target(ctx, id)
 	if errors.Is(err, store.ErrNotFound) || err == nil && t.State == store.Retired {
 		return wire.Alone{Forget: true, Why: "the target is gone"}, nil
@@ -36,6 +36,13 @@ func (e *Engine) Alone(ctx context.Context, id string) (wire.Alone, error) {
 		return wire.Alone{}, err
 	}
 	a := wire.Alone{Every: driftInterval(j), Guard: j.policy.Guard, Flapping: j.policy.Flapping, Why: j.notAlone(hold)}
+	if a.Why == "" {
+		states, err := e.store.Scopes(ctx, id)
+		if err != nil {
+			return wire.Alone{}, err
+		}
+		a.Why = notThere(states, plan.Scope(host), t.Desired)
+	}
 	a.Correct = a.Why == ""
 	return a, nil
 }
@@ -61,6 +68,29 @@ func (j *job) notAlone(hold *store.Hold) string {
 		return "the policy has time windows, which only the server keeps"
 	case j.mode == plan.Destroy:
 		return "the target is being destroyed"
+	}
+	return ""
+}
+
+// notThere says why what a host last applied is not to be kept up there, ""
+// when it is: it failed or was not seen through, or it is to be undone.
+func notThere(states []store.ScopeState, host plan.Scope, want store.Desired) string {
+	if len(states) == 0 {
+		return ""
+	}
+	i := slices.IndexFunc(states, func(s store.ScopeState) bool { return s.Scope == host })
+	if i < 0 {
+		return "the target has nothing to do with this host any more"
+	}
+	switch s := states[i]; {
+	case s.RollBack:
+		return "what was last applied here failed and is to be undone"
+	case s.Phase == store.ScopeFailed:
+		return "what was last applied here failed: " + s.Message
+	case s.Phase == store.ScopeRolling:
+		return "what was last applied here was not checked to its end"
+	case want.Source == "pin" && s.Commit != "" && s.Commit != want.Commit:
+		return fmt.Sprintf("the target goes back to %.12s", want.Commit)
 	}
 	return ""
 }

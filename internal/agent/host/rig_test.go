@@ -50,7 +50,7 @@ func newRig(t *testing.T, hosts ...string) *rig {
 	r.must(err)
 	r.store = st
 	t.Cleanup(func() { _ = st.Close() })
-	r.office, err = mailbox.New(t.Context(), mailbox.Options{Store: st, Log: logTo(t, "server"), Alone: func(context.Context, string) (wire.Alone, error) {
+	r.office, err = mailbox.New(t.Context(), mailbox.Options{Store: st, Log: logTo(t, "server"), Alone: func(context.Context, string, string) (wire.Alone, error) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		return r.alone, nil

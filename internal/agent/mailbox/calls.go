@@ -76,7 +76,7 @@ func (o *Office) poll(ctx context.Context, c call) (any, error) {
 	}
 	out := wire.Polled{Expires: c.agent.ExpiresAt}
 	var err error
-	if out.Alone, err = o.aloneFor(ctx, q.Kept); err != nil {
+	if out.Alone, err = o.aloneFor(ctx, c.agent.Host, q.Kept); err != nil {
 		return nil, err
 	}
 	bell, stop := o.Store.Bell(store.TopicHost(c.agent.Host))
@@ -135,13 +135,13 @@ func (o *Office) toDo(ctx context.Context, c call, q *wire.Poll, out *wire.Polle
 const maxKept = 1000
 
 // aloneFor says what may be done about the targets that an agent keeps.
-func (o *Office) aloneFor(ctx context.Context, kept []string) (map[string]wire.Alone, error) {
+func (o *Office) aloneFor(ctx context.Context, host string, kept []string) (map[string]wire.Alone, error) {
 	if len(kept) > maxKept {
 		return nil, errBad
 	}
 	out := map[string]wire.Alone{}
 	for _, target := range kept {
-		a, err := o.Alone(ctx, target)
+		a, err := o.Alone(ctx, host, target)
 		if err != nil {
 			return nil, err
 		}

@@ -41,9 +41,9 @@ type Rest interface {
 // Options is what a mailbox is made of.
 type Options struct {
 	Store Store
-	// Alone says what an agent may do about a target while it is on its own;
-	// nil is nothing.
-	Alone func(ctx context.Context, target string) (wire.Alone, error)
+	// Alone says what a host's agent may do about a target while it is on its
+	// own; nil is nothing.
+	Alone func(ctx context.Context, host, target string) (wire.Alone, error)
 	// Validity is how long an agent's key is good without renewal; 0 is 90 days.
 	Validity time.Duration
 	Log      *slog.Logger
@@ -74,7 +74,9 @@ func New(ctx context.Context, o Options) (*Office, error) {
 		o.Validity = validity
 	}
 	if o.Alone == nil {
-		o.Alone = func(context.Context, string) (wire.Alone, error) { return wire.Alone{Why: "nothing is allowed"}, nil }
+		o.Alone = func(context.Context, string, string) (wire.Alone, error) {
+			return wire.Alone{Why: "nothing is allowed"}, nil
+		}
 	}
 	seed, err := o.Store.Key(ctx, "agent-signing")
 	if err != nil {
