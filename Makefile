@@ -84,8 +84,9 @@ test-hosts: deps ## the ssh and sftp drivers and agents, against real OpenSSH ho
 	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) ./internal/drivers/ssh/... ./internal/drivers/sftp/... ./internal/agent/... ./internal/client/ssh/... ./internal/servertest/sshhosts/... ./internal/hosttest/...
 
 .PHONY: test-infra
-test-infra: infra-programs ## the tofu driver, with OpenTofu and Terraform
-	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) ./internal/drivers/tofu/... ./internal/servertest/tofu/...
+test-infra: infra-programs forge-servers ## tofu with OpenTofu and Terraform; exec with Ansible; http with Gitea and PowerDNS; outputs
+	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) ./internal/drivers/tofu/... ./internal/servertest/tofu/... ./internal/drivers/exec/... ./internal/drivers/rest/...
+	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) -run Outputs ./internal/engine/
 
 .PHONY: bench
 bench: bench-core bench-queue bench-dns bench-hosts ## all benchmarks, into docs/benchmarks.md

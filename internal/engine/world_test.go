@@ -17,6 +17,7 @@ import (
 	"trueup.dev/trueup/internal/config"
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/drivers/dns"
+	commands "trueup.dev/trueup/internal/drivers/exec"
 	"trueup.dev/trueup/internal/drivers/files"
 	"trueup.dev/trueup/internal/drivers/tofu"
 	"trueup.dev/trueup/internal/engine"
@@ -123,7 +124,7 @@ func (w *world) drivers() driver.Registry {
 	if w.files != nil {
 		onDisk = w.files
 	}
-	r, err := driver.NewRegistry(onDisk, dns.New(), tofu.New(), fleet{})
+	r, err := driver.NewRegistry(onDisk, dns.New(), tofu.New(), commands.New(), fleet{})
 	if err != nil {
 		w.t.Fatal(err)
 	}
