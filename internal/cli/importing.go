@@ -31,6 +31,7 @@ func (a *app) importCommand() *cobra.Command {
 	cmd.Flags().StringVar(&out, "out", ".", "directory to write to")
 	cmd.Flags().StringVar(&name, "name", "", "name of the target (default: the environment's)")
 	cmd.Flags().BoolVar(&force, "force", false, "overwrite files that are there")
+	cmd.AddCommand(a.importAtlantisCommand())
 	return cmd
 }
 

@@ -110,9 +110,14 @@ func testPlanWritesNothing(b *bench) {
 func testPlanIsDeterministic(b *bench) {
 	b.sync(Objects{"one": "v1", "two": "v1", "three": "v1"})
 	in := b.input(Objects{"one": "v2", "two": "v1", "four": "v1", "five": "v1"})
-	first := encode(b, b.plan(in))
+	plan := func() []byte {
+		p := b.plan(in)
+		p.Artefact = nil // opaque, and left out of the hash
+		return encode(b, p)
+	}
+	first := plan()
 	for range 5 {
-		if again := encode(b, b.plan(in)); !bytes.Equal(first, again) {
+		if again := plan(); !bytes.Equal(first, again) {
 			b.Fatalf("two plans of the same state differ:\n%s\n%s", first, again)
 		}
 	}

@@ -214,8 +214,8 @@ func (a *application) finish(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
-	if exit != nil && len(a.failedOnes(rest)) > 0 && context.Cause(ctx) == nil {
-		return nil // the results say it
+	if exit != nil && len(a.done) > 0 && len(a.failedOnes(rest)) > 0 && context.Cause(ctx) == nil {
+		return nil // a part was done: the results say which
 	}
 	return explained
 }

@@ -100,7 +100,10 @@ func NewThings(t testing.TB, token string) *Things {
 
 // ServeHTTP answers the provider.
 func (s *Things) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Header.Get("Authorization") != "Bearer "+s.Token {
+	s.mu.Lock()
+	token := s.Token
+	s.mu.Unlock()
+	if r.Header.Get("Authorization") != "Bearer "+token {
 		http.Error(w, "who are you", http.StatusUnauthorized)
 		return
 	}
@@ -151,6 +154,13 @@ func (s *Things) answer(w http.ResponseWriter, method, name string, body []byte)
 		return
 	}
 	_ = json.NewEncoder(w).Encode(o)
+}
+
+// SetToken changes the credential that is taken.
+func (s *Things) SetToken(token string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Token = token
 }
 
 // All gives every object.
