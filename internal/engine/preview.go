@@ -48,8 +48,8 @@ func (e *Engine) preview(ctx context.Context, l store.Lease) store.Finish {
 	if conf == nil || conf.Forge == nil {
 		return done
 	}
-	limit := max(cfg.Limits.PlanTimeout*2, 5*time.Minute)
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	// What remains after the planning is for telling how it ended.
+	ctx, cancel := context.WithTimeout(ctx, cfg.previewLimit()+time.Minute)
 	defer cancel()
 	f, err := e.Forge(ctx, repository)
 	if err == nil {
@@ -80,6 +80,29 @@ func (e *Engine) preview(ctx context.Context, l store.Lease) store.Finish {
 	return e.forgeRetry(l, repository, err)
 }
 
+// leastPreview is the least time that planning a pull request may take.
+var leastPreview = 5 * time.Minute
+
+// previewLimit bounds the planning of one pull request.
+func (c *active) previewLimit() time.Duration { return max(c.Limits.PlanTimeout*2, leastPreview) }
+
+// errPreviewTime says that a pull request's plans took too long together.
+var errPreviewTime = errors.New("planning took too long")
+
+// planInTime plans within the limit. That it was too short is an error to be
+// told like another, not one that ends the look.
+func (p *previewing) planInTime(ctx context.Context, base string) error {
+	limit := p.cfg.previewLimit()
+	inner, cancel := context.WithTimeoutCause(ctx, limit, errPreviewTime)
+	defer cancel()
+	err := p.plan(inner, base)
+	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(inner), errPreviewTime) {
+		p.Targets = nil
+		return fmt.Errorf("%w: more than %s for all targets", errPreviewTime, limit)
+	}
+	return err
+}
+
 // previewAttempts bounds how often work that the forge keeps failing is tried;
 // the next look at the open pull requests brings it back.
 const previewAttempts = 20
@@ -105,11 +128,15 @@ func (e *Engine) forgeRetry(l store.Lease, repository string, err error) store.F
 
 // look reads a pull request again and does what is due about it.
 func (p *previewing) look(ctx context.Context, number int) error {
-	facts, err := p.f.PullRequest(ctx, number)
-	if err != nil {
+	var err error
+	if p.rec, p.pull, p.known, err = p.e.loadPull(ctx, p.conf.Name, number); err != nil {
 		return err
 	}
-	if p.rec, p.pull, p.known, err = p.e.loadPull(ctx, p.conf.Name, number); err != nil {
+	facts, err := p.f.PullRequest(ctx, number)
+	if errors.Is(err, forge.ErrNotFound) {
+		return p.vanished(ctx, number, err)
+	}
+	if err != nil {
 		return err
 	}
 	if p.repo, err = p.e.store.Repository(ctx, p.conf.Name); err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -133,6 +160,27 @@ func (p *previewing) look(ctx context.Context, number int) error {
 		return err
 	}
 	return p.carryOut(ctx)
+}
+
+// vanished ends a pull request that was removed from the forge, so that its
+// locks are given back. A forge says "not found" as well of what one may no
+// longer see: the list of the open ones has to be readable, and without it.
+func (p *previewing) vanished(ctx context.Context, number int, why error) error {
+	if !p.known || p.rec.State != store.PullOpen {
+		return why
+	}
+	open, err := p.f.Open(ctx)
+	if err != nil {
+		return err
+	}
+	for _, o := range open {
+		if o.Number == number {
+			return why
+		}
+	}
+	facts := p.Facts
+	facts.State = "closed"
+	return p.ended(ctx, facts)
 }
 
 // open plans an open pull request, unless nothing that counts is new.
@@ -172,7 +220,7 @@ func (p *previewing) open(ctx context.Context, facts forge.PullRequest) error {
 	}
 	p.Refused, p.Failed, p.Retry, p.Findings, p.Targets = "", "", false, nil, nil
 	p.ConfigVer, p.Ref = p.cfg.version, p.repo.Ref
-	err = p.plan(ctx, base)
+	err = p.planInTime(ctx, base)
 	switch {
 	case errors.Is(err, errSuperseded):
 		return nil // the newer push is answered next

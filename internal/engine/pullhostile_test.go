@@ -1,9 +1,12 @@
 package engine_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
+	"trueup.dev/trueup/internal/engine"
 	"trueup.dev/trueup/internal/source/forge"
 )
 
@@ -52,4 +55,63 @@ func TestAStandingApprovalVouchesForNoLaterHead(t *testing.T) {
 	if p := drain(d.opened); len(p) > 0 {
 		t.Errorf("sessions were opened for code that nobody has looked at: %v", p)
 	}
+}
+
+// Somebody who removes a pull request takes its locks away with it; one that
+// can't be read keeps them.
+func TestARemovedPullRequestGivesItsLocksBack(t *testing.T) {
+	w := newPullWorld(t, "pullRequests: {applyBeforeMerge: true}", "")
+	first := w.push(many(3))
+	w.start()
+	w.synced("infra/site", first)
+	head := w.propose(4, "dev", map[string]string{"web/new": "x\n"})
+	w.event(forge.PullChanged, 4)
+	w.planned(4, head, forge.StatusSuccess)
+	w.answered(4, w.say(4, "dev", "trueup apply"), forge.Done)
+	w.eventually("applied", func() bool { return w.file("new") == "x\n" })
+	w.forge.Fail(func(call string) error {
+		if call == "PullRequest" || call == "Open" {
+			return fmt.Errorf("hidden: %w", forge.ErrNotFound)
+		}
+		return nil
+	})
+	n := w.forge.Calls("Open")
+	w.event(forge.PullChanged, 4)
+	w.eventually("asked", func() bool { return w.forge.Calls("Open") > n && w.quiet(4) })
+	if x := w.target("infra/site"); x.Desired.Source != "lock" {
+		t.Errorf("the lock was given back because the forge could not be read: %+v", x.Desired)
+	}
+	w.forge.Remove(4)
+	w.forge.Fail(nil)
+	w.event(forge.PullChanged, 4)
+	w.eventually("given back", func() bool { return w.target("infra/site").Desired.Source == "branch" && w.file("new") == "" })
+}
+
+// Plans that take too long together are told as that: a status that stays
+// pending would hold up the merge for ever.
+func TestPlansThatTakeTooLongAreTold(t *testing.T) {
+	t.Cleanup(engine.LeastPreview(time.Second))
+	w := newPullWorld(t, "", "")
+	w.config = strings.Replace(w.config, "limits: {", "limits: {planTimeout: 1s, ", 1)
+	d := newCodeDriver()
+	w.files = d
+	first := w.push(many(3))
+	w.start()
+	w.synced("infra/site", first)
+	wait := make(chan struct{})
+	defer close(wait)
+	d.wait.Store(&wait)
+	manifest := strings.TrimSpace(baseManifest)
+	files := map[string]string{}
+	for i := range 20 {
+		manifest += fmt.Sprintf("\n  - {name: n%02d, environment: site, path: n%02d, scope: {files: [\"n%02d*\"]}}", i, i, i)
+		files[fmt.Sprintf("n%02d/n%02d", i, i)] = "x\n"
+	}
+	files["trueup.yaml"] = manifest + "\n"
+	head := w.propose(4, "dev", files)
+	w.event(forge.PullChanged, 4)
+	w.eventually("told", func() bool {
+		s := w.forge.Status(head, "trueup/plan")
+		return s.State == forge.StatusFailure && strings.Contains(s.Description, "took too long")
+	})
 }

@@ -56,6 +56,8 @@ func TestFilesAndReviews(t *testing.T) {
 		return object{"user": person(who), "role": "REVIEWER", "status": status, "approved": status == "APPROVED", "lastReviewedCommit": base}
 	}
 	f.addPR(1, object{"reviewers": []object{review("bob", "APPROVED"), review("eve", "NEEDS_WORK"), review("kim", "UNAPPROVED")}})
+	f.activities = []object{{"id": 5, "action": "REVIEWED", "user": person("eve"), "createdDate": 1795000005000},
+		{"id": 4, "action": "APPROVED", "user": person("bob"), "createdDate": 1795000004000}, {"id": 3, "action": "APPROVED", "user": person("bob"), "createdDate": 1795000003000}}
 	g := f.connect(t)
 	files, err := g.Files(t.Context(), 1)
 	want := []forge.File{{Path: "a", Status: "added"}, {Path: "b", Status: "removed"}, {Path: "d", OldPath: "c", Status: "renamed"}, {Path: "e", Status: "modified"}, {Path: "g", Status: "added"}}
@@ -65,6 +67,9 @@ func TestFilesAndReviews(t *testing.T) {
 	reviews, err := g.Reviews(t.Context(), 1)
 	if err != nil || len(reviews) != 2 || reviews[0].State != "approved" || reviews[0].Commit != base || reviews[1].User != "eve" || reviews[1].State != "rejected" {
 		t.Errorf("%+v, %v", reviews, err)
+	}
+	if len(reviews) == 2 && (reviews[0].At.UnixMilli() != 1795000004000 || reviews[1].At.UnixMilli() != 1795000005000) {
+		t.Errorf("a review without its time counts for no plan: %+v", reviews)
 	}
 }
 

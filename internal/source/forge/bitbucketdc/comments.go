@@ -27,6 +27,7 @@ type comment struct {
 // activity is something that happened to a pull request.
 type activity struct {
 	Action        string  `json:"action"`
+	Created       int64   `json:"createdDate"` // milliseconds
 	CommentAction string  `json:"commentAction"`
 	User          user    `json:"user"`
 	Comment       comment `json:"comment"`

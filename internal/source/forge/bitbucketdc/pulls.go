@@ -153,7 +153,8 @@ func (f *Forge) Files(ctx context.Context, number int) ([]forge.File, error) {
 	return out, nil
 }
 
-// Reviews gives what the reviewers said, with the commit that they looked at.
+// Reviews gives what the reviewers say now. When they said it stands among the
+// activities: a review without its time would count for no plan.
 func (f *Forge) Reviews(ctx context.Context, number int) ([]forge.Review, error) {
 	m, err := f.pullRequest(ctx, number)
 	if err != nil {
@@ -164,6 +165,22 @@ func (f *Forge) Reviews(ctx context.Context, number int) ([]forge.Review, error)
 		state := map[string]string{"APPROVED": "approved", "NEEDS_WORK": "rejected"}[r.Status]
 		if state != "" {
 			out = append(out, forge.Review{User: r.User.Name, State: state, Commit: r.LastReviewed, URL: m.url()})
+		}
+	}
+	if len(out) == 0 {
+		return nil, nil
+	}
+	list, err := f.activities(ctx, number)
+	if err != nil {
+		return nil, err
+	}
+	actions := map[string]string{"approved": "APPROVED", "rejected": "REVIEWED"}
+	for i := range out {
+		for _, a := range list { // the newest first
+			if a.Action == actions[out[i].State] && a.User.Name == out[i].User {
+				out[i].At = time.UnixMilli(a.Created).UTC()
+				break
+			}
 		}
 	}
 	return out, nil

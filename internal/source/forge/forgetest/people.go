@@ -44,6 +44,13 @@ func (f *Forge) Close(number int) {
 	f.pulls[number].State, f.pulls[number].UpdatedAt = "closed", f.now()
 }
 
+// Remove takes a pull request away, as an administrator may.
+func (f *Forge) Remove(number int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.pulls, number)
+}
+
 // Comment writes a comment as somebody and gives its id.
 func (f *Forge) Comment(number int, author, body string) string {
 	f.mu.Lock()
