@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"trueup.dev/trueup/internal/config"
 )
@@ -40,18 +39,11 @@ func resolveLarge(tb testing.TB, s *config.Server, body []byte) int {
 	return len(all)
 }
 
-// 10,000 targets in one file are read in well under two seconds. The bound
-// leaves room for a busy machine.
+// 10,000 targets in one file are read, as one large file. How long that takes
+// is the benchmark's to say.
 func TestTenThousandTargets(t *testing.T) {
-	s, body := loaded(t), large(10_000)
-	start := time.Now()
-	if n := resolveLarge(t, s, body); n != 10_000 {
+	if n := resolveLarge(t, loaded(t), large(10_000)); n != 10_000 {
 		t.Fatalf("%d targets", n)
-	}
-	took := time.Since(start)
-	t.Logf("%d bytes in %s", len(body), took)
-	if took > 10*time.Second {
-		t.Errorf("it took %s", took)
 	}
 }
 
