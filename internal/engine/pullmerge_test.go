@@ -117,8 +117,16 @@ func TestApprovalDoesNotCoverANewPush(t *testing.T) {
 	w.planned(3, head, forge.StatusSuccess)
 	w.answered(3, w.say(3, "alice", "trueup approve site"), forge.Done)
 	// Nor is a word by name about a plan that was put in its place meanwhile.
+	// It is not heard before the new plan is there.
+	w.forge.Fail(func(call string) error {
+		if call == "List" {
+			return forge.ErrUnreachable
+		}
+		return nil
+	})
 	late := w.forge.Comment(3, "alice", "trueup approve site")
 	head = w.propose(3, "dev", map[string]string{"web/new": "three\n"})
+	w.forge.Fail(nil)
 	w.event(forge.PullChanged, 3)
 	w.planned(3, head, forge.StatusSuccess)
 	w.contains(w.answered(3, late, forge.Refused), "the plan has changed since")

@@ -42,7 +42,8 @@ type Forge struct {
 	nextID   int
 	fail     func(call string) error
 	// Settling is how many questions MergedBy answers with "nobody" before it
-	// knows a merge, as forges do that record it after they have pushed.
+	// knows a merge, as forges do that record it after they have pushed. Until
+	// then what was merged is listed as open.
 	Settling int
 	// NoReactions makes React unsupported, as on some forges.
 	NoReactions bool
@@ -188,6 +189,10 @@ func (f *Forge) Open(ctx context.Context) ([]forge.PullRequest, error) {
 	for _, p := range f.pulls {
 		if p.State == "open" {
 			out = append(out, *p)
+		} else if p.State == "merged" && f.Settling > 0 {
+			late := *p
+			late.State, late.MergeCommit, late.MergedBy = "open", "", ""
+			out = append(out, late)
 		}
 	}
 	slices.SortFunc(out, func(a, b forge.PullRequest) int { return a.Number - b.Number })
