@@ -125,7 +125,13 @@ func (a *applier) execute(ctx context.Context) error {
 		cmd = "destroy"
 	}
 	log := func(line string) { a.report.Logf("%s", line) }
-	r, err := a.work.run(ctx, cmd, log)
+	var r ran
+	var err error
+	if a.s.connect.Preset == jenkins {
+		err = a.work.jenkins(ctx, log)
+	} else {
+		r, err = a.work.run(ctx, cmd, log)
+	}
 	if err == nil && r.status == 0 {
 		return a.done(ctx, a.writes, plan.Applied, "")
 	}

@@ -20,8 +20,8 @@ import (
 //house:exception one flat part of the configuration, read as it is written
 type Connect struct {
 	// Preset fills in the commands of a known tool and reads its own output:
-	// ansible, pulumi or dnscontrol.
-	Preset Preset `yaml:"preset,omitempty" json:"preset,omitempty" jsonschema:"enum=ansible,enum=pulumi,enum=dnscontrol"`
+	// ansible, pulumi or dnscontrol; jenkins runs a job in place of commands.
+	Preset Preset `yaml:"preset,omitempty" json:"preset,omitempty" jsonschema:"enum=ansible,enum=pulumi,enum=dnscontrol,enum=jenkins"`
 	// Plan prints what would change, as the JSON of the contract.
 	Plan []string `yaml:"plan,omitempty" json:"plan,omitempty"`
 	// Check tells whether all is in sync (status 0) or not (status 2), for
@@ -52,6 +52,8 @@ type Connect struct {
 	Inventory string `yaml:"inventory,omitempty" json:"inventory,omitempty"`
 	// Stack is the pulumi preset's stack.
 	Stack string `yaml:"stack,omitempty" json:"stack,omitempty"`
+	// Jenkins is the jenkins preset's job.
+	Jenkins *Jenkins `yaml:"jenkins,omitempty" json:"jenkins,omitempty"`
 }
 
 var (
@@ -66,7 +68,7 @@ func (c *Connect) Validate() plan.Diagnostics {
 	at := plan.Source{}
 	c.validatePreset(&d)
 	full := c.filled()
-	if len(full.Apply) == 0 {
+	if len(full.Apply) == 0 && c.Preset != jenkins {
 		d.Errorf(at, "apply", "give a program and its arguments, for example [/usr/local/bin/tool, apply, \"{path}\"]", "is missing")
 	}
 	if len(c.Plan) > 0 && len(c.Check) > 0 {

@@ -50,6 +50,14 @@ func (execDriver) Open(ctx context.Context, env driver.Environment, purpose driv
 		s.secrets[n] = v.Reveal()
 		s.scrub.add(v.Reveal())
 	}
+	if c.Preset == jenkins {
+		v, err := env.Secret(ctx, c.Jenkins.Token)
+		if err != nil {
+			return nil, fmt.Errorf("environment %s: connect: jenkins.token: %w", env.Name, err)
+		}
+		s.secrets[jenkinsToken] = v.Reveal()
+		s.scrub.add(v.Reveal())
+	}
 	var err error
 	if s.owner, err = lookupOwner(c.User); err != nil {
 		return nil, driver.Permanent(fmt.Errorf("environment %s: connect: user: %w", env.Name, err))

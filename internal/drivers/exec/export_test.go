@@ -1,5 +1,7 @@
 package exec
 
+import "time"
+
 // DecodeForFuzz reads a report; it must not panic.
 func DecodeForFuzz(raw []byte) { _, _ = decodeReport(raw) }
 
@@ -12,3 +14,6 @@ func ReplaceProgram(c *Connect, program string) {
 		}
 	}
 }
+
+// PollJenkins sets how often Jenkins is asked.
+func PollJenkins(d time.Duration) { jenkinsPoll = d }

@@ -19,7 +19,12 @@ type preset struct {
 	write   map[string][]byte // files of ours for the tool
 }
 
-var presets = map[Preset]preset{ansible: ansiblePreset(), pulumi: pulumiPreset(), dnscontrol: dnscontrolPreset()}
+var presets = map[Preset]preset{ansible: ansiblePreset(), pulumi: pulumiPreset(), dnscontrol: dnscontrolPreset(),
+	jenkins: {fill: func(*Connect) {}}}
+
+// jenkinsToken is where the job's token stands among the secrets; no variable
+// can have that name.
+const jenkinsToken = "jenkins token"
 
 func (c *Connect) validatePreset(d *plan.Diagnostics) {
 	at := plan.Source{}
@@ -41,6 +46,16 @@ func (c *Connect) validatePreset(d *plan.Diagnostics) {
 		case strings.HasPrefix(v, "-"):
 			d.Errorf(at, n, "write it without a dash in front", "%q would be taken for an option", v)
 		}
+	}
+	switch isJenkins := c.Preset == jenkins; {
+	case isJenkins && c.Jenkins == nil:
+		d.Errorf(at, "jenkins", "give url, job, user and token", "is missing")
+	case isJenkins && len(c.Plan)+len(c.Apply)+len(c.Destroy)+len(c.Outputs) > 0:
+		d.Errorf(at, "apply", "remove the commands", "the jenkins preset runs a job and no commands")
+	case isJenkins:
+		c.Jenkins.validate(d)
+	case c.Jenkins != nil:
+		d.Errorf(at, "jenkins", "remove it", "has no meaning with this preset")
 	}
 	if ok && len(c.Check) > 0 {
 		d.Errorf(at, "check", "remove it", "has no meaning with a preset: the tool plans")
