@@ -45,13 +45,27 @@ within() {
 	return $y
 }
 
-# apt ARGUMENTS...: apt-get install, with a fresh list of packages if the one
-# at hand does not do. Nothing is asked, files changed by hand are kept.
+# apt NAMES ARGUMENTS...: apt-get install, with a fresh list of packages if the
+# one at hand does not do. Nothing is asked, files changed by hand are kept, and
+# nothing but the names is removed.
 apt() {
+	gone=$1
+	shift
 	DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l
 	export DEBIAN_FRONTEND NEEDRESTART_MODE
+	spares "$gone" "$@" || return 1
 	aptget install "$@" && return 0
-	aptget update >/dev/null 2>&1 && aptget install "$@"
+	aptget update >/dev/null 2>&1 && spares "$gone" "$@" && aptget install "$@"
+}
+# spares NAMES ARGUMENTS...: apt-get install would remove nothing but the names.
+spares() {
+	x=" $1 "
+	shift
+	y=$(within 300 apt-get -s -q -y install "$@" 2>/dev/null | while read -r a b c; do
+		case $a in Remv | Purg) ;; *) continue ;; esac
+		case $x in *" $b "* | *" ${b%%:*} "*) ;; *) printf ' %s' "$b" ;; esac
+	done)
+	[ ! "$y" ] || { echo "nothing is done: apt-get would also remove$y, which nobody asked for; list it as absent if it may go"; return 1; }
 }
 aptget() {
 	x=$1

@@ -62,7 +62,8 @@ func (packageKind) parse(p *parser, e entry) []*object {
 	} else {
 		p.Decode(e.value, &y, e.field)
 	}
-	if !packagePattern.MatchString(e.name) {
+	// With a minus at its end apt-get takes it for one that is to go.
+	if !packagePattern.MatchString(e.name) || strings.HasSuffix(e.name, "-") {
 		p.Errorf(e.key, e.field, "", "%q is no name of a package", e.name)
 	}
 	if y.Version != "" && (!versionPattern.MatchString(y.Version) || strings.HasPrefix(y.Version, "-")) {
@@ -196,14 +197,26 @@ func (packageKind) write(w *writer, steps []step) {
 	for _, st := range steps {
 		together = append(together, aptWord(st))
 	}
+	gone := quote(strings.Join(leavingPackages(steps), " "))
 	fmt.Fprintf(w, "A=\n")
 	if len(steps) > 1 {
-		fmt.Fprintf(w, "if apt %s %s >/dev/null 2>&1; then A=1; fi\n", options, quoteAll(together))
+		fmt.Fprintf(w, "if apt %s %s %s >/dev/null 2>&1; then A=1; fi\n", gone, options, quoteAll(together))
 	}
 	for i, st := range steps {
-		cmds := []string{"{ [ \"$A\" ] || apt " + aptOptions([]step{st}) + " " + quote(together[i]) + "; }"}
+		cmds := []string{"{ [ \"$A\" ] || apt " + gone + " " + aptOptions([]step{st}) + " " + quote(together[i]) + "; }"}
 		w.try([]step{st}, append(cmds, aptAfter(st)...)...)
 	}
+}
+
+// leavingPackages gives the packages that are asked to go.
+func leavingPackages(steps []step) []string {
+	var out []string
+	for _, st := range steps {
+		if s, ok := newState(st).(*packageState); !ok || !s.Installed {
+			out = append(out, nameOf(st.Change.Address))
+		}
+	}
+	return out
 }
 
 // aptWord gives a package as apt-get install takes it: NAME, NAME=VERSION, NAME-.
@@ -264,7 +277,8 @@ func otherPackage(manager string, st step) []string {
 	}
 	switch {
 	case manager == "dnf" && !install:
-		return []string{"within 1800 dnf -q -y remove -- " + quote(name)}
+		// Dnf would take along what needs it.
+		return []string{"rpm -e --test -- " + quote(name), "within 1800 dnf -q -y remove -- " + quote(name)}
 	case manager == "dnf" && s.Version != "":
 		word := quote(name + "-" + s.Version)
 		return []string{"{ within 1800 dnf -q -y install -- " + word + " && rpm -q -- " + quote(name) + " || within 1800 dnf -q -y downgrade -- " + word + "; }"}
