@@ -311,6 +311,12 @@ stage() {
 }
 unstage() { cd -P .. 2>/dev/null && { rmdir -- "./$T" 2>/dev/null || rm -rf -- "./$T"; }; }
 
+# sudoers FILE: sudo can read it; with one that it can't it lets nobody in.
+sudoers() {
+	command -v visudo >/dev/null 2>&1 || return 0
+	visudo -cf "$1" </dev/null || { echo "sudo could not read it, and would let nobody in any more"; return 1; }
+}
+
 # sy FILE...: to the disk.
 sy() { sync -- "$@" 2>/dev/null || sync; }
 

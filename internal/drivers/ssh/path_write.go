@@ -199,6 +199,9 @@ func (p *pathWriter) unit(steps []step) {
 			prep = append(prep, inline(body)+" >"+quote(names[i]))
 		}
 		prep = append(prep, owner(s, old, "", names...), chmod, "sy "+quoteAll(names))
+		for i, st := range steps {
+			prep = append(prep, sudoers(string(st.Change.Address), names[i]))
+		}
 	}
 	for _, st := range steps {
 		_, base := splitPath(string(st.Change.Address))
@@ -212,6 +215,15 @@ func (p *pathWriter) unit(steps []step) {
 		}
 	}
 	fmt.Fprintf(&p.body, "unit %s %s %s\n", p.w.list(steps), quote(all(prep)), quoteAll(names))
+}
+
+// sudoers gives the command that makes sure that sudo can read a file of its
+// own before it comes to its place, "" for other files.
+func sudoers(place, at string) string {
+	if dir, _ := splitPath(place); place != "/etc/sudoers" && path.Clean(dir) != "/etc/sudoers.d" {
+		return ""
+	}
+	return "sudoers " + quote(at)
 }
 
 // madeWith gives the umask with which files are made in a mode, and the chmod
