@@ -152,7 +152,8 @@ type AgentInbox interface {
 // AgentContent carries content and corrections.
 type AgentContent interface {
 	PutAgentBlob(ctx context.Context, id, sum string, body []byte) error
-	// AddCorrection keeps what an agent did alone, once.
+	// AddCorrection keeps what an agent did alone, once. ErrConflict: too many
+	// of the host wait already.
 	AddCorrection(ctx context.Context, c AgentCorrection) error
 	Corrections(ctx context.Context, target string) ([]AgentCorrection, error)
 	DropCorrection(ctx context.Context, f Fence, id string) error

@@ -237,7 +237,11 @@ func (o *Office) drift(ctx context.Context, c call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := o.Store.AddCorrection(ctx, q.AgentCorrection); err != nil {
+	err = o.Store.AddCorrection(ctx, q.AgentCorrection)
+	if errors.Is(err, store.ErrConflict) {
+		return nil, errTooFast // the agent keeps it and comes again
+	}
+	if err != nil {
 		return nil, err
 	}
 	actor := store.Actor("agent:" + c.agent.Host)

@@ -44,7 +44,11 @@ func (d *DB) AgentBlob(ctx context.Context, host, id, sum string) ([]byte, error
 
 func correctionLabel(id string) string { return "agent correction " + id }
 
-// AddCorrection keeps what an agent did alone, once.
+// maxCorrections bounds what is kept of one host until runs have recorded it:
+// an agent keeps a thousand itself.
+const maxCorrections = 1000
+
+// AddCorrection keeps what an agent did alone, once. ErrConflict: too many wait.
 func (d *DB) AddCorrection(ctx context.Context, c store.AgentCorrection) error {
 	doc, err := json.Marshal(c)
 	if err != nil {
@@ -55,9 +59,19 @@ func (d *DB) AddCorrection(ctx context.Context, c store.AgentCorrection) error {
 		return err
 	}
 	return d.durable(ctx, func(t *tx) error {
-		_, err := t.exec("INSERT INTO agent_corrections (id, host, target, at, key_id, body) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+		n, err := t.exec("INSERT INTO agent_corrections (id, host, target, at, key_id, body) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
 			c.ID, c.Host, c.Target, micros(c.At), key, sealed)
-		return err
+		if err != nil || n == 0 {
+			return err
+		}
+		var all int
+		if err := t.get([]any{&all}, "SELECT COUNT(*) FROM agent_corrections WHERE host = ?", c.Host); err != nil {
+			return err
+		}
+		if all > maxCorrections {
+			return fmt.Errorf("%d corrections of %s wait for a run: %w", maxCorrections, c.Host, store.ErrConflict)
+		}
+		return nil
 	})
 }
 

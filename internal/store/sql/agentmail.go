@@ -96,16 +96,16 @@ func (t *tx) messages(id string, after int64, into *[]store.AgentMessage) error 
 		m.Body, err = t.d.keys.open(key, messageLabel(id, m.Seq), sealed)
 		*into = append(*into, m)
 		return err
-	}, "SELECT seq, key_id, body FROM agent_messages WHERE request = ? AND seq > ? ORDER BY seq", id, after)
+	}, "SELECT seq, key_id, body FROM agent_messages WHERE request = ? AND seq > ? AND acked = 0 ORDER BY seq", id, after)
 }
 
 func messageLabel(id string, seq int64) string { return fmt.Sprintf("agent message %s %d", id, seq) }
 
-// Ack answers a message.
+// Ack answers a message, which is not kept any longer.
 func (d *DB) Ack(ctx context.Context, id string, seq int64, refusal string) error {
 	err := d.soon(ctx, func(t *tx) error {
 		err := t.one(fmt.Sprintf("message %d of request %s", seq, id),
-			"UPDATE agent_messages SET acked = 1, refusal = ? WHERE request = ? AND seq = ?", text(refusal), id, seq)
+			"UPDATE agent_messages SET acked = 1, refusal = ?, body = ? WHERE request = ? AND seq = ?", text(refusal), []byte{}, id, seq)
 		if err != nil {
 			return err
 		}

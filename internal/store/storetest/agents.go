@@ -211,6 +211,18 @@ func agentCorrections(e *env) {
 	list, err = e.Corrections(e.ctx, "a/1")
 	e.ok(err)
 	e.equal("corrections left", len(list), 0)
+	// What one host may leave behind has a bound.
+	for i := range 1000 {
+		c.ID = fmt.Sprint("n", i)
+		e.ok(e.AddCorrection(e.ctx, c))
+	}
+	e.ok(e.AddCorrection(e.ctx, c)) // told again
+	c.ID = "one too many"
+	if err := e.AddCorrection(e.ctx, c); !errors.Is(err, store.ErrConflict) {
+		e.t.Fatalf("a thousand corrections and one more: %v", err)
+	}
+	c.Host = "other"
+	e.ok(e.AddCorrection(e.ctx, c))
 }
 
 // agentReplicas has the run on one replica and the agent on another.
