@@ -131,10 +131,10 @@ func (a *application) run(ctx context.Context) error {
 			keys = append(keys, plan.Key{Scope: c.Scope, Address: c.From})
 		}
 	}
-	if err := a.write("plan.bin", a.plan.Artefact); err != nil {
+	if err := a.write(planFile, a.plan.Artefact); err != nil {
 		return err
 	}
-	if err := a.s.owner.give(a.path("plan.bin")); err != nil {
+	if err := a.s.owner.give(a.path(planFile)); err != nil {
 		return err
 	}
 	if err := a.report.Pending(ctx, keys); err != nil {
@@ -148,7 +148,7 @@ func (a *application) run(ctx context.Context) error {
 	// what it is at and writes its state.
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	_, err := a.start(ctx, invocation{args: append(args, a.path("plan.bin")), gentle: true, line: func(text []byte) error {
+	_, err := a.start(ctx, invocation{args: append(args, a.path(planFile)), gentle: true, line: func(text []byte) error {
 		if err := a.line(text); err != nil {
 			stop(err)
 			return err

@@ -67,6 +67,9 @@ func (w *work) plan(ctx context.Context) (*plan.Plan, error) {
 	return p, nil
 }
 
+// planFile is the saved plan, in the directory that is cleared.
+const planFile = "secrets/plan.bin"
+
 // planned is a saved plan with what it says.
 type planned struct {
 	file []byte
@@ -99,7 +102,7 @@ type stateMeta struct {
 }
 
 func (w *work) planArgs(targets []string) []string {
-	args := []string{"plan", "-input=false", "-no-color", "-json", "-detailed-exitcode", "-out=" + w.path("plan.bin"),
+	args := []string{"plan", "-input=false", "-no-color", "-json", "-detailed-exitcode", "-out=" + w.path(planFile),
 		"-lock-timeout=" + w.s.c.lockTimeout().String()}
 	if w.s.c.Parallelism > 0 {
 		args = append(args, "-parallelism="+itoa(w.s.c.Parallelism))
@@ -123,7 +126,7 @@ func (w *work) planArgs(targets []string) []string {
 // never looked at: the programs may leave one.
 func (w *work) makePlan(ctx context.Context, targets []string) (planned, error) {
 	var x planned
-	if err := os.RemoveAll(w.path("plan.bin")); err != nil {
+	if err := os.RemoveAll(w.path(planFile)); err != nil {
 		return x, err
 	}
 	var d diagnostics
@@ -132,10 +135,10 @@ func (w *work) makePlan(ctx context.Context, targets []string) (planned, error) 
 		return x, d.with(err, w)
 	}
 	x.changes = r.status == 2
-	if x.file, err = os.ReadFile(w.path("plan.bin")); err != nil {
+	if x.file, err = os.ReadFile(w.path(planFile)); err != nil {
 		return x, fmt.Errorf("the saved plan: %w", err)
 	}
-	show, err := w.start(ctx, invocation{args: []string{"show", "-json", "-no-color", w.path("plan.bin")}})
+	show, err := w.start(ctx, invocation{args: []string{"show", "-json", "-no-color", w.path(planFile)}})
 	if err != nil {
 		return x, err
 	}

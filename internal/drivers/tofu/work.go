@@ -50,6 +50,9 @@ func (s *session) open(ctx context.Context, in driver.Input) (*work, error) {
 	w := &work{s: s, in: in, root: r, spec: spec, scrub: s.newScrubber(in.Values)}
 	w.key = fileName(in.Target, s.env.Name)
 	w.dir = filepath.Join(s.cache, "targets", w.key)
+	if err := os.MkdirAll(filepath.Dir(w.dir), 0o711); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(w.dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -197,7 +200,7 @@ func (w *work) path(parts ...string) string {
 
 // close removes what must not stay and gives the directory back.
 func (w *work) close() {
-	for _, d := range []string{"secrets", "home", "plan.bin", "tmp"} {
+	for _, d := range []string{"secrets", "home", "tmp"} {
 		_ = os.RemoveAll(w.path(d))
 	}
 	_ = os.RemoveAll(w.tmp)
