@@ -93,7 +93,7 @@ func (p *previewing) readCommands(ctx context.Context, number int) error {
 		} else if !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
-		if !p.known && p.e.clock().Sub(c.At) > oldCommand {
+		if p.tooOld(c) {
 			if err := p.e.store.Say(ctx, p.lease.Fence, p.conf.Name, subject, store.Said{ID: c.ID, Hash: "old"}); err != nil {
 				return err
 			}
@@ -108,6 +108,13 @@ func (p *previewing) readCommands(ctx context.Context, number int) error {
 		}
 	}
 	return nil
+}
+
+// tooOld tells that a command counts no more: it was there before trueup was,
+// or so long ago that the store may have forgotten that it was carried out.
+func (p *previewing) tooOld(c forge.Comment) bool {
+	age, kept := p.e.clock().Sub(c.At), time.Duration(p.cfg.Limits.KeepDays)*24*time.Hour
+	return !p.known && age > oldCommand || age > kept/2
 }
 
 // authorise finds out who gave a command and whether they may. The error is

@@ -39,7 +39,7 @@ func (e *Engine) land(ctx context.Context, in *intake) error {
 
 // pendingLandings is how many commits are looked at again when a newer one
 // lands.
-const pendingLandings = 20
+const pendingLandings = 200
 
 // mergeSettles is how long a forge may take to record a merge whose commit it
 // has pushed already; until then a commit that no pull request brought may be

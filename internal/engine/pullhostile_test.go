@@ -115,3 +115,23 @@ func TestPlansThatTakeTooLongAreTold(t *testing.T) {
 		return s.State == forge.StatusFailure && strings.Contains(s.Description, "took too long")
 	})
 }
+
+// What was carried out is forgotten after a while, also of a pull request that
+// stays open: a command of old does not come to life again.
+func TestForgottenCommandsAreNotRepeated(t *testing.T) {
+	w := newPullWorld(t, "", "")
+	first := w.push(many(3))
+	w.start()
+	w.synced("infra/site", first)
+	head := w.propose(4, "dev", map[string]string{"web/new": "x\n"})
+	w.event(forge.PullChanged, 4)
+	w.planned(4, head, forge.StatusSuccess)
+	w.eventually("quiet", func() bool { return w.quiet(4) })
+	old := w.forge.Comment(4, "dev", "trueup plan")
+	w.forge.Age(4, old, 400*24*time.Hour)
+	w.answered(4, w.say(4, "dev", "trueup help"), forge.Done)
+	w.eventually("quiet", func() bool { return w.quiet(4) })
+	if r := w.forge.Reactions(old); len(r) > 0 {
+		t.Errorf("the old command was answered: %v", r)
+	}
+}

@@ -3,6 +3,7 @@ package forgetest
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"trueup.dev/trueup/internal/source/forge"
 )
@@ -69,6 +70,17 @@ func (f *Forge) Amend(number int, id, body string) {
 		}
 	}
 	f.pulls[number].UpdatedAt = f.now()
+}
+
+// Age makes a comment older.
+func (f *Forge) Age(number int, id string, by time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range f.comments[number] {
+		if c := &f.comments[number][i]; c.ID == id {
+			c.At = c.At.Add(-by)
+		}
+	}
 }
 
 // Review records somebody's review of the head, in place of an earlier one.
