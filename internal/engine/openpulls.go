@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"trueup.dev/trueup/internal/config"
+	"trueup.dev/trueup/internal/source"
 	"trueup.dev/trueup/internal/source/forge"
 	"trueup.dev/trueup/internal/store"
 )
@@ -142,20 +143,33 @@ func (e *Engine) previewGroup(ctx context.Context, cfg *active, conf *config.Rep
 	}()
 	p := pull{Facts: forge.PullRequest{HeadCommit: got[0].Commit, Head: strings.TrimPrefix(ref, "refs/heads/")}}
 	if conf.PullRequests.Planned() {
-		ch, err := e.analyse(ctx, cfg, conf, m, st, st.Head, got[0])
-		if err != nil {
+		err = cfg.inTime(ctx, func(ctx context.Context) error { return e.planGroup(ctx, cfg, conf, l, m, st, got[0], &p) })
+		switch {
+		case err == nil:
+		case l.Attempts < sayAttempts || ctx.Err() != nil || errors.Is(err, store.ErrFenced):
 			return err
-		}
-		ch.lease, ch.actor, ch.trusted = l, "system:queue", true // whoever may merge has queued it
-		p.Findings = ch.fresh
-		if len(ch.targets) > maxPreviewTargets {
-			p.Failed = fmt.Sprintf("it concerns %d targets, and at most %d are planned at once", len(ch.targets), maxPreviewTargets)
-		} else if p.Targets, err = e.planAll(ctx, ch); err != nil {
-			return err
+		default: // the queue waits for the status
+			p.Failed, p.Targets = err.Error(), nil
 		}
 	} else {
 		p.Refused = "pull requests of this repository are not planned"
 	}
 	s := p.status(e.publicURL())
 	return e.tell(ctx, forgeMessage{Kind: tellStatus, Repository: conf.Name, Commit: s.Commit, Status: &s})
+}
+
+// planGroup plans the targets that a merge queue's group concerns.
+func (e *Engine) planGroup(ctx context.Context, cfg *active, conf *config.Repository, l store.Lease, m mirrored, st store.RepositoryState, rev source.Revision, p *pull) error {
+	ch, err := e.analyse(ctx, cfg, conf, m, st, st.Head, rev)
+	if err != nil {
+		return err
+	}
+	ch.lease, ch.actor, ch.trusted = l, "system:queue", true // whoever may merge has queued it
+	p.Findings = ch.fresh
+	if len(ch.targets)+len(ch.orphans) > maxPreviewTargets {
+		p.Failed = fmt.Sprintf("it concerns %d targets, and at most %d are planned at once", len(ch.targets)+len(ch.orphans), maxPreviewTargets)
+		return nil
+	}
+	p.Targets, err = e.planAll(ctx, ch)
+	return err
 }

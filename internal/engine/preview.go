@@ -89,15 +89,14 @@ func (c *active) previewLimit() time.Duration { return max(c.Limits.PlanTimeout*
 // errPreviewTime says that a pull request's plans took too long together.
 var errPreviewTime = errors.New("planning took too long")
 
-// planInTime plans within the limit. That it was too short is an error to be
-// told like another, not one that ends the look.
-func (p *previewing) planInTime(ctx context.Context, base string) error {
-	limit := p.cfg.previewLimit()
+// inTime plans within the limit. That it was too short is an error to be told
+// like another, not one that ends the look.
+func (c *active) inTime(ctx context.Context, planning func(context.Context) error) error {
+	limit := c.previewLimit()
 	inner, cancel := context.WithTimeoutCause(ctx, limit, errPreviewTime)
 	defer cancel()
-	err := p.plan(inner, base)
+	err := planning(inner)
 	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(inner), errPreviewTime) {
-		p.Targets = nil
 		return fmt.Errorf("%w: more than %s for all targets", errPreviewTime, limit)
 	}
 	return err
@@ -220,14 +219,14 @@ func (p *previewing) open(ctx context.Context, facts forge.PullRequest) error {
 	}
 	p.Refused, p.Failed, p.Retry, p.Findings, p.Targets = "", "", false, nil, nil
 	p.ConfigVer, p.Ref = p.cfg.version, p.repo.Ref
-	err = p.planInTime(ctx, base)
+	err = p.cfg.inTime(ctx, func(ctx context.Context) error { return p.plan(ctx, base) })
 	switch {
 	case errors.Is(err, errSuperseded):
 		return nil // the newer push is answered next
 	case err != nil && (p.lease.Attempts < sayAttempts || ctx.Err() != nil || errors.Is(err, store.ErrFenced)):
 		return err
 	case err != nil: // whoever waits for the status is told, and it goes on trying
-		p.Failed, p.Retry = err.Error(), true
+		p.Failed, p.Retry, p.Targets = err.Error(), true, nil
 	}
 	p.Planning, p.PlannedAt = false, p.e.clock()
 	if p.mayPass() && p.lease.Attempts < previewAttempts {

@@ -110,10 +110,18 @@ func TestPlansThatTakeTooLongAreTold(t *testing.T) {
 	files["trueup.yaml"] = manifest + "\n"
 	head := w.propose(4, "dev", files)
 	w.event(forge.PullChanged, 4)
-	w.eventually("told", func() bool {
-		s := w.forge.Status(head, "trueup/plan")
-		return s.State == forge.StatusFailure && strings.Contains(s.Description, "took too long")
-	})
+	group := w.run(w.git, "git", "commit-tree", "-m", "group", "-p", head, head+"^{tree}")
+	const ref = "refs/heads/gh-readonly-queue/main/pr-4"
+	w.run(w.git, "git", "push", "-q", "origin", group+":"+ref)
+	if err := w.e.Event(t.Context(), "infra", forge.Event{Kind: forge.MergeQueue, Ref: ref, Commit: group}); err != nil {
+		t.Fatal(err)
+	}
+	for _, commit := range []string{head, group} {
+		w.eventually("told", func() bool {
+			s := w.forge.Status(commit, "trueup/plan")
+			return s.State == forge.StatusFailure && strings.Contains(s.Description, "took too long")
+		})
+	}
 }
 
 // What was carried out is forgotten after a while, also of a pull request that
