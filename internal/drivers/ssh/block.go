@@ -287,6 +287,12 @@ func (blockKind) observe(a *answer, subs []subject) ([]*object, error) {
 			continue
 		default:
 			st.Content = string(text[x.body:x.bodyEnd])
+			st.Sensitive = s.hides([]byte(st.Content), func(s state) (string, bool) {
+				if b, ok := s.(*blockState); ok {
+					return b.Content, b.Sensitive
+				}
+				return "", false
+			})
 		}
 		out = append(out, &object{Kind: kindBlock, Address: s.address, State: st})
 	}

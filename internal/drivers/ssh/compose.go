@@ -40,10 +40,12 @@ type composeState struct {
 	Content string   `json:"content"`
 	Running []string `json:"running"`
 	Due     string   `json:"due,omitempty"`
+	// Secret tells that the content is not shown: it holds a secret value, or
+	// is that of others.
+	Secret bool `json:"sensitive,omitempty"`
 
 	project string
 	tmpl    *tmpl
-	secret  bool
 	pull    bool
 	watch   []string
 	once    []string
@@ -62,7 +64,7 @@ func (s *composeState) ident() string {
 }
 
 func (s *composeState) show() (any, []string) {
-	if s.secret {
+	if s.Secret {
 		return s, []string{"/content"}
 	}
 	return s, nil
@@ -161,7 +163,7 @@ func (s *composeState) resolve(h *host) (state, error) {
 		if err != nil {
 			return nil, err
 		}
-		with.secret, with.tmpl = out.sensitive, nil
+		with.Secret, with.tmpl = out.sensitive, nil
 		if err := with.fill(string(out.text)); err != nil {
 			return nil, err
 		}
@@ -228,7 +230,13 @@ func (composeKind) observe(a *answer, subjects []subject) ([]*object, error) {
 			}
 			continue
 		}
-		st := &composeState{Dir: open.Dir, Content: string(content), Running: []string{}, secret: open.secret, sum: a.path(file).Sum, there: true}
+		st := &composeState{Dir: open.Dir, Content: string(content), Running: []string{}, sum: a.path(file).Sum, there: true}
+		st.Secret = sub.hides(content, func(s state) (string, bool) {
+			if c, ok := s.(*composeState); ok {
+				return c.Content, c.Secret
+			}
+			return "", false
+		})
 		if sub.want != nil {
 			running, err := parseServices(string(a.part(markName(sub.address))))
 			if err != nil {

@@ -32,6 +32,8 @@ type cronState struct {
 	User    string `json:"user"`
 	Crontab bool   `json:"crontab,omitempty"`
 	Text    string `json:"text"`
+	// Hidden tells that the text is that of others.
+	Hidden bool `json:"sensitive,omitempty"`
 
 	sum string // of the observed file
 	all string // the observed crontab
@@ -45,7 +47,13 @@ func (cronKind) info() kindInfo {
 func (s *cronState) ident() string {
 	return identOf([]any{s.Text, s.Crontab, s.Crontab && s.User != "", s.who()})
 }
-func (s *cronState) show() (any, []string) { return s, nil }
+
+func (s *cronState) show() (any, []string) {
+	if s.Hidden {
+		return s, []string{"/text"}
+	}
+	return s, nil
+}
 
 // who is the user whose crontab it is; in a file the text says it.
 func (s *cronState) who() string {
@@ -176,6 +184,12 @@ func (cronKind) observe(a *answer, subjects []subject) ([]*object, error) {
 				}
 				st.Text, st.sum = string(b), a.path(at).Sum
 			}
+			st.Hidden = sub.hides([]byte(st.Text), func(s state) (string, bool) {
+				if c, ok := s.(*cronState); ok {
+					return c.Text, false
+				}
+				return "", false
+			})
 			out = append(out, &object{Kind: kindCron, Address: sub.address, State: st})
 			break
 		}

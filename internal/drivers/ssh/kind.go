@@ -135,6 +135,25 @@ type subject struct {
 	was     state         // as it was last applied, nil when that is not known
 }
 
+// hides tells whether the content that was found is masked. What is not ours
+// is, unless it is what the repository asks for: whoever may write to the
+// repository must not read hosts through its plans. of gives a state's content
+// and whether that is secret.
+func (s subject) hides(found []byte, of func(state) (content string, secret bool)) bool {
+	if s.want != nil {
+		content, secret := of(s.want.State)
+		if secret || content == string(found) {
+			return secret
+		}
+	}
+	if s.was != nil {
+		if _, secret := of(s.was); secret {
+			return true
+		}
+	}
+	return s.owned == nil
+}
+
 // open is the state that says what the repository decides about the object:
 // the desired one, or the last desired one. It may be nil.
 func (s subject) open() state {

@@ -52,8 +52,9 @@ type unitState struct {
 
 	name string
 	tmpl *tmpl
-	// secret tells that a template holds a secret value.
-	secret bool
+	// Secret tells that the content is not shown: it holds a secret value, or
+	// is that of others.
+	Secret bool `json:"sensitive,omitempty"`
 	// sum is the observed file's, for the check before it is replaced.
 	sum string
 }
@@ -70,7 +71,7 @@ func (s *unitState) ident() string {
 func (s *unitState) show() (any, []string) {
 	doc := *s
 	doc.Restart, doc.Reload = nil, nil
-	if s.secret {
+	if s.Secret {
 		return doc, []string{"/content"}
 	}
 	return doc, nil
@@ -170,7 +171,7 @@ func (s *unitState) resolve(h *host) (state, error) {
 	}
 	with := *s
 	text := string(out.text)
-	with.Content, with.tmpl, with.secret = &text, nil, out.sensitive
+	with.Content, with.tmpl, with.Secret = &text, nil, out.sensitive
 	return &with, nil
 }
 
@@ -245,6 +246,12 @@ func (unitKind) observe(a *answer, subjects []subject) ([]*object, error) {
 			}
 			text := string(b)
 			st.Content, st.sum = &text, fact.Sum
+			st.Secret = sub.hides(b, func(s state) (string, bool) {
+				if u, ok := s.(*unitState); ok && u.Content != nil {
+					return *u.Content, u.Secret
+				}
+				return "", false
+			})
 		} else if sub.want == nil || units[i]["LoadState"] == "not-found" {
 			continue // a unit of others is left as it is when nobody asks for it
 		}
