@@ -15,7 +15,8 @@ func (a *app) stateCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "state", Short: "Work on the state of an OpenTofu or Terraform target",
 		Long: "Work on the state of an OpenTofu or Terraform target, through the server. None\n" +
 			"of it touches the infrastructure. What changes a state takes a reason, is\n" +
-			"refused while a run is under way, and is recorded."}
+			"refused while a run is under way, and is recorded.",
+		Example: "  trueup state list infra/network\n  trueup state recover infra/network --reason 'bucket is writable again'"}
 	list := &cobra.Command{Use: "list TARGET", Short: "List the addresses that a state holds", Args: cobra.ExactArgs(1),
 		Example: "  trueup state list infra/network", RunE: func(cmd *cobra.Command, args []string) error {
 			return a.doState(cmd, auth.ListState, api.Action{Target: args[0]})
