@@ -79,7 +79,7 @@ func (e *Engine) dispatch(ctx, work context.Context) (int, error) {
 	if room <= 0 {
 		return 0, nil
 	}
-	leases, err := e.store.Claim(ctx, store.ClaimOptions{Owner: e.owner, Kinds: allKinds, Max: room, Lease: e.leaseTime, Grace: e.grace(),
+	leases, err := e.store.Claim(ctx, store.ClaimOptions{Owner: e.owner, Kinds: allKinds, Max: room, Lease: e.leaseTime, Grace: e.grace(cfg),
 		ConfigVersion: cfg.version, SlotLimit: e.slotLimits(cfg), DefaultSlot: 1})
 	if err != nil {
 		return 0, err
@@ -93,11 +93,14 @@ func (e *Engine) dispatch(ctx, work context.Context) (int, error) {
 }
 
 // grace is how long a lease that ran out is left alone, so that a holder that
-// is still stopping can end: the longest of the drivers' StopGrace.
-func (e *Engine) grace() time.Duration {
+// is still stopping can end: the longest StopGrace of the drivers that have an
+// environment.
+func (e *Engine) grace(cfg *active) time.Duration {
 	var d time.Duration
-	for _, name := range e.drivers.Names() {
-		d = max(d, e.drivers[name].Info().StopGrace)
+	for _, env := range cfg.Environments {
+		if drv, err := e.drivers.Get(env.Driver); err == nil {
+			d = max(d, drv.Info().StopGrace)
+		}
 	}
 	return d
 }
