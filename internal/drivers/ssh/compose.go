@@ -294,12 +294,22 @@ func (composeKind) write(w *writer, steps []step) {
 			cmds = append(cmds, "within 600 "+quoteAll(program)+" -p "+project+" -f "+quote(path.Join(old.Dir, composeFile))+" down",
 				"( enter "+quote(old.Dir)+" && mine && sum "+old.sum+" ./"+composeFile+" && rm -f -- ./"+composeFile+" )")
 		}
+		if comes && !had && w.stranger(st) {
+			w.try([]step{st}, "{ echo "+quote("there are containers of a project "+nameOf(st.Change.Address)+" that is not of this target, and they would be replaced: choose another name, or take it down first")+"; false; }")
+			continue
+		}
 		if comes {
 			cmds = append(cmds, composeComes(s, old, project)...)
 			cmds = append(cmds, "unmark "+quote(markName(st.Change.Address)))
 		}
 		w.try([]step{st}, cmds...)
 	}
+}
+
+// stranger tells that containers of a project were there before we made it.
+func (w *writer) stranger(st step) bool {
+	services, err := parseServices(string(w.host.answer.part(markName(st.Change.Address))))
+	return err == nil && len(services) > 0 && st.Change.Reason != plan.ByDrift
 }
 
 func composeComes(s, old *composeState, project string) []string {

@@ -61,10 +61,14 @@ func (w *writer) unitFile(st step) {
 		w.id(st), unitDir, check, inline([]byte(*s.Content)), quote(name))
 }
 
-// unitGoes stops a unit of ours and removes its file.
+// unitGoes stops a unit of ours and removes its file, if that is what it was.
 func (w *writer) unitGoes(st step) {
 	name := quote(unitName(st.Change.Address))
-	w.try([]step{st}, "systemctl disable --now -- "+name, "enter "+unitDir, "mine", "rm -f -- ./"+name, "systemctl daemon-reload", "{ systemctl reset-failed -- "+name+" 2>/dev/null || :; }")
+	check := "mine"
+	if old, ok := oldState(st).(*unitState); ok && old.sum != "" {
+		check += " && sum " + old.sum + " ./" + name
+	}
+	w.try([]step{st}, "enter "+unitDir, check, "systemctl disable --now -- "+name, "rm -f -- ./"+name, "systemctl daemon-reload", "{ systemctl reset-failed -- "+name+" 2>/dev/null || :; }")
 }
 
 // unitCommands are what brings a unit to its state once its file is there.
