@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"trueup.dev/trueup/internal/config"
@@ -83,6 +84,10 @@ func sameUpdate(have store.Pull, now forge.PullRequest) bool {
 	return !now.UpdatedAt.IsZero() && have.UpdatedAt.Equal(now.UpdatedAt) && (now.HeadCommit == "" || have.Head == now.HeadCommit)
 }
 
+// queueRef is where forges put what a merge queue, or a merge train on GitLab,
+// is about to merge.
+var queueRef = regexp.MustCompile(`^refs/(heads/.+|merge-requests/[1-9][0-9]{0,9}/train)$`)
+
 // Event takes a verified delivery as a hint where to look. Nothing in it is
 // believed, and nothing of it is carried out.
 func (e *Engine) Event(ctx context.Context, repository string, ev forge.Event) error {
@@ -108,7 +113,7 @@ func (e *Engine) Event(ctx context.Context, repository string, ev forge.Event) e
 		}
 		return e.wantPull(ctx, repository, ev.Number, store.ByPush, cause, by)
 	case forge.MergeQueue:
-		if conf.Forge == nil || !strings.HasPrefix(ev.Ref, "refs/heads/") || len(ev.Ref) > 200 {
+		if conf.Forge == nil || !queueRef.MatchString(ev.Ref) || len(ev.Ref) > 200 {
 			return nil
 		}
 		return e.store.Trigger(ctx, store.Trigger{Kind: store.Preview, Key: repository + "#" + groupWork + ev.Ref, Slot: pullSlot(repository),

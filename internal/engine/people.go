@@ -186,7 +186,7 @@ func (p peopleOf) hasEmail(who identity.Person, address string) bool {
 // before the one that brought it. What is being proposed has no say in who
 // approves it.
 func (j *job) codeOwners(ctx context.Context) policy.Owners {
-	out := policy.Owners{Path: j.res.Path}
+	out := policy.Owners{Path: j.res.Path, Was: func(k plan.Key) string { return j.input.Inventory[k].Source.File }}
 	at, ok := j.cfg.ForgeServer(j.res.Repository)
 	places := codeowners.Places(codeowners.Dialect(at.Kind))
 	if !ok || places == nil {

@@ -285,13 +285,15 @@ func TestMergeQueueGroupGetsItsStatus(t *testing.T) {
 	w.start()
 	w.synced("infra/site", first)
 	head := w.propose(4, "dev", map[string]string{"web/new": "x\n"})
-	const ref = "refs/heads/gh-readonly-queue/main/pr-4"
-	w.run(w.git, "git", "push", "-q", "origin", head+":"+ref)
-	if err := w.e.Event(context.Background(), "infra", forge.Event{Kind: forge.MergeQueue, Ref: ref, Commit: head}); err != nil {
-		t.Fatal(err)
+	for i, ref := range []string{"refs/heads/gh-readonly-queue/main/pr-4", "refs/merge-requests/4/train"} {
+		group := w.run(w.git, "git", "commit-tree", "-m", fmt.Sprint("group ", i), "-p", head, head+"^{tree}")
+		w.run(w.git, "git", "push", "-q", "origin", group+":"+ref)
+		if err := w.e.Event(context.Background(), "infra", forge.Event{Kind: forge.MergeQueue, Ref: ref, Commit: group}); err != nil {
+			t.Fatal(err)
+		}
+		w.eventually("status", func() bool { return w.forge.Status(group, "trueup/plan").State == forge.StatusSuccess })
+		w.contains(w.forge.Status(group, "trueup/plan").Description, "1 change to 1 target")
 	}
-	w.eventually("status", func() bool { return w.forge.Status(head, "trueup/plan").State == forge.StatusSuccess })
-	w.contains(w.forge.Status(head, "trueup/plan").Description, "1 change to 1 target")
 }
 
 func TestNoSecretIsTold(t *testing.T) {

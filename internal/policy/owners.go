@@ -24,7 +24,7 @@ func (t *tally) parts(q config.Quorum, p *plan.Plan) []part {
 	}
 	var out []part
 	index := map[string]int{}
-	for _, file := range filesOf(p, t.facts.Owners.Path) {
+	for _, file := range filesOf(p, t.facts.Owners) {
 		for _, g := range required(t.facts.Owners.File.Owners(file)) {
 			count := max(q.Count, g.Count)
 			key := fmt.Sprint(count, g.Owners)
@@ -64,12 +64,19 @@ func required(groups []codeowners.Group) []codeowners.Group {
 }
 
 // filesOf lists the files that ask for the plan's changes. A change that names
-// none belongs to the target's path.
-func filesOf(p *plan.Plan, fallback string) []string {
+// none belongs to the target's path; one to an object that another file asked
+// for before belongs to that file as well.
+func filesOf(p *plan.Plan, o Owners) []string {
 	seen := map[string]bool{}
 	for i := range p.Changes {
 		if c := &p.Changes[i]; c.Action.Writes() || c.Action == plan.Adopt || c.Action == plan.Forget {
-			seen[cmp.Or(c.Source.File, fallback)] = true
+			seen[cmp.Or(c.Source.File, o.Path)] = true
+			if o.Was == nil {
+				continue
+			}
+			if was := o.Was(c.Key); was != "" {
+				seen[was] = true
+			}
 		}
 	}
 	out := make([]string, 0, len(seen))

@@ -27,6 +27,9 @@ type Owners struct {
 	Problem string
 	// Path is the file of changes that name none: the target's own.
 	Path string
+	// Was gives the file that asked for an object last, "" for none: taking an
+	// object over into another file is up to the owners of both. Nil knows none.
+	Was func(plan.Key) string
 }
 
 // tally counts the approvals of a rule.

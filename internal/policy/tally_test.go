@@ -208,3 +208,19 @@ func TestNoOwnersNoApproval(t *testing.T) {
 		t.Errorf("%+v %v", d, err)
 	}
 }
+
+// Taking another's record over into one's own file is up to both.
+func TestTakingOverIsUpToBothOwners(t *testing.T) {
+	f := facts()
+	f.People = fakePeople{}
+	f.Owners = owned(t, "dns/a @anna\ndns/b @bert\n")
+	f.Owners.Was = func(k plan.Key) string { return map[plan.Address]string{"a": "dns/b"}[k.Address] }
+	r := compile(t, config.Approval{By: []string{"codeowners"}, Reviews: true})
+	p := filed("dns/a")
+	if d, err := r.Decide(p, f, []store.Approval{review("anna", 1)}, nil); err != nil || d.Allowed() || !strings.Contains(d.Missing, "@bert") {
+		t.Errorf("taken over without its owner: %+v", d)
+	}
+	if d, err := r.Decide(p, f, []store.Approval{review("anna", 1), review("bert", 2)}, nil); err != nil || !d.Allowed() {
+		t.Errorf("both agreed: %+v", d)
+	}
+}
