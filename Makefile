@@ -65,7 +65,7 @@ test: deps forge-servers infra-programs lint ## everything, real servers include
 
 .PHONY: test-core
 test-core: deps infra-programs ## engine, store, queue, Git, configuration, command line
-	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) $$($(GO) list ./... | grep -v /internal/drivers/)
+	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) $$($(GO) list ./... | grep -Ev '/internal/(drivers|e2e|hosttest|agent|source/forge|client/ssh|servertest/(sshhosts|gitea|dnsserver))(/|$$)')
 
 .PHONY: test-dns
 test-dns: deps ## the dns driver against BIND, Knot and PowerDNS
