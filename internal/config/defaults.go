@@ -29,4 +29,7 @@ func (s *Server) complete() {
 	for _, c := range s.Commands {
 		applyDefaults(c)
 	}
+	if c := s.Secrets.Command; c != nil {
+		applyDefaults(c)
+	}
 }

@@ -3,6 +3,7 @@ package config_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"trueup.dev/trueup/internal/config"
 )
@@ -20,6 +21,9 @@ repositories: { infra: { url: /r, credentials: { token: "vault:kv/git#token" } }
 	}
 	if a := s.Secrets.Vault.Auth; a.Method != "kubernetes" || a.Role != "trueup" || !strings.HasPrefix(string(a.Token), "file:/var/run/secrets/") {
 		t.Errorf("the short form of auth became %+v", a)
+	}
+	if d := s.Secrets.Command.Timeout; d != 15*time.Second {
+		t.Errorf("a command that names no timeout gets %s", d)
 	}
 	for text, want := range map[string]string{
 		`  vault: { address: "https://vault:8200", auth: { method: approle, roleId: x } }`: "secrets.vault.auth: approle needs",
