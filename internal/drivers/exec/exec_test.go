@@ -109,6 +109,26 @@ func TestEnvironmentIsConfined(t *testing.T) {
 	}
 }
 
+// TestOutputsWithSecretsAreSensitive: from the outputs command and from the
+// plan, also when the tool did not mark them.
+func TestOutputsWithSecretsAreSensitive(t *testing.T) {
+	const printed = `printf '{"plain": {"value": "x"}, "in": {"value": {"list": ["a %s"]}}, "escaped": {"value": "\\u0063%s"}}' "$TOKEN" "${TOKEN#c}"`
+	const noChange = `{"version": 1, "changes": []`
+	for name, c := range map[string]*exec.Connect{
+		"command": {Plan: shell(`printf '%s' '` + noChange + `}'`), Outputs: shell(printed)},
+		"plan":    {Plan: shell(`printf '%s, "outputs": ' '` + noChange + `'; ` + printed + `; echo '}'`)},
+	} {
+		c.Apply, c.Secrets = shell("true"), map[string]secret.Ref{"TOKEN": "mem:x"}
+		p, err := open(t, c).Plan(t.Context(), input(nil))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if len(p.Outputs) != 3 || p.Outputs["plain"].Sensitive || !p.Outputs["in"].Sensitive || !p.Outputs["escaped"].Sensitive {
+			t.Errorf("%s gives %+v", name, p.Outputs)
+		}
+	}
+}
+
 // TestSecretsAreScrubbed from the log, the plan and errors, also those that a
 // tool did not mark.
 func TestSecretsAreScrubbed(t *testing.T) {

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+
+	"trueup.dev/trueup/internal/plan"
 )
 
 const masked = "***"
@@ -51,6 +53,32 @@ func (s *scrubber) text(t string) string {
 		t = strings.ReplaceAll(t, w, masked)
 	}
 	return t
+}
+
+// mark makes outputs sensitive that hold a secret, also where the tool did not
+// say so.
+func (s *scrubber) mark(outputs map[string]plan.Output) {
+	for name, o := range outputs {
+		if !o.Sensitive && s.holds(o.Value) {
+			o.Sensitive = true
+			outputs[name] = o
+		}
+	}
+}
+
+// holds tells whether a JSON document has a secret in it, however it is
+// written there.
+func (s *scrubber) holds(doc json.RawMessage) bool {
+	var v any
+	if json.Unmarshal(doc, &v) != nil {
+		return s.text(string(doc)) != string(doc)
+	}
+	before, err := json.Marshal(v)
+	if err != nil {
+		return true
+	}
+	after, err := json.Marshal(s.value(v))
+	return err != nil || string(before) != string(after)
 }
 
 // value scrubs the texts of a decoded JSON document.

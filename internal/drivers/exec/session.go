@@ -92,9 +92,12 @@ func (w *work) plan(ctx context.Context) (*plan.Plan, error) {
 		return nil, fmt.Errorf("the saved plan: %w", err)
 	}
 	if len(w.s.connect.Outputs) > 0 && !p.Writes() {
-		p.Outputs, err = w.outputs(ctx)
+		if p.Outputs, err = w.outputs(ctx); err != nil {
+			return nil, err
+		}
 	}
-	return p, err
+	w.scrub.mark(p.Outputs)
+	return p, nil
 }
 
 // planDestroy plans from the inventory alone: what the target owns goes.
