@@ -5,70 +5,24 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 
-	"filippo.io/age"
 	mozsops "github.com/getsops/sops/v3"
-	"github.com/getsops/sops/v3/aes"
-	sopsage "github.com/getsops/sops/v3/age"
 	"github.com/getsops/sops/v3/cmd/sops/common"
 	"github.com/getsops/sops/v3/cmd/sops/formats"
 	"github.com/getsops/sops/v3/config"
-	"github.com/getsops/sops/v3/keys"
-	"github.com/getsops/sops/v3/keyservice"
 	"github.com/getsops/sops/v3/kms"
 
 	"trueup.dev/trueup/internal/client/sops"
 	"trueup.dev/trueup/internal/secret"
+	"trueup.dev/trueup/internal/servertest/sopsfile"
 )
 
 const plain = "dns:\n  tsig: canary-tsig\n  port: 53\n  list:\n    - a\n    - canary-b\n"
 
-// encrypted makes a file as the sops program does.
-func encrypted(t *testing.T, name, text string, to ...keys.MasterKey) []byte {
-	t.Helper()
-	store := common.StoreForFormat(formats.FormatForPath(name), config.NewStoresConfig())
-	branches, err := store.LoadPlainFile([]byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	tree := mozsops.Tree{Branches: branches, Metadata: mozsops.Metadata{KeyGroups: []mozsops.KeyGroup{to}, Version: "3.13.3", UnencryptedSuffix: "_unencrypted", LastModified: time.Now().UTC()}}
-	key, errs := tree.GenerateDataKeyWithKeyServices([]keyservice.KeyServiceClient{keyservice.NewLocalClient()})
-	if len(errs) > 0 {
-		t.Fatal(errs)
-	}
-	cipher := aes.NewCipher()
-	mac, err := tree.Encrypt(key, cipher)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if tree.Metadata.MessageAuthenticationCode, err = cipher.Encrypt(mac, key, tree.Metadata.LastModified.Format(time.RFC3339)); err != nil {
-		t.Fatal(err)
-	}
-	out, err := store.EmitEncryptedFile(tree)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
-
-func identity(t *testing.T) (*age.X25519Identity, keys.MasterKey) {
-	t.Helper()
-	id, err := age.GenerateX25519Identity()
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := sopsage.MasterKeyFromRecipient(id.Recipient().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return id, key
-}
-
 func TestReadsWhatWasEncryptedForAge(t *testing.T) {
-	id, key := identity(t)
-	other, _ := identity(t)
-	body := encrypted(t, "prod.yaml", plain, key)
+	id, key := sopsfile.Identity(t)
+	other, _ := sopsfile.Identity(t)
+	body := sopsfile.Encrypted(t, "prod.yaml", plain, key)
 	if bytes.Contains(body, []byte("canary")) {
 		t.Fatal("the file is not encrypted")
 	}
@@ -93,10 +47,10 @@ func TestReadsWhatWasEncryptedForAge(t *testing.T) {
 // TestOnlyTheGivenIdentitiesCount: what lies in the environment or the home
 // directory opens nothing.
 func TestOnlyTheGivenIdentitiesCount(t *testing.T) {
-	id, key := identity(t)
-	other, _ := identity(t)
+	id, key := sopsfile.Identity(t)
+	other, _ := sopsfile.Identity(t)
 	t.Setenv("SOPS_AGE_KEY", id.String())
-	body := encrypted(t, "prod.json", `{"a": "canary"}`, key)
+	body := sopsfile.Encrypted(t, "prod.json", `{"a": "canary"}`, key)
 	for _, k := range []sops.Keys{{}, {Age: []secret.Value{secret.New(other.String())}}} {
 		if _, err := sops.Decrypt(t.Context(), "prod.json", body, k); err == nil {
 			t.Error("a file was opened with an identity of the environment")
@@ -113,8 +67,8 @@ func TestOnlyTheGivenIdentitiesCount(t *testing.T) {
 // TestOtherKindsOfKeysAreRefused: a file from a repository must not make us
 // ask a key service of its own choice.
 func TestOtherKindsOfKeysAreRefused(t *testing.T) {
-	id, key := identity(t)
-	body := encrypted(t, "prod.yaml", plain, key)
+	id, key := sopsfile.Identity(t)
+	body := sopsfile.Encrypted(t, "prod.yaml", plain, key)
 	aws := kms.NewMasterKeyFromArn("arn:aws:kms:eu-west-1:111111111111:key/11111111-1111-1111-1111-111111111111", nil, "")
 	tree, err := common.StoreForFormat(formats.Yaml, config.NewStoresConfig()).LoadEncryptedFile(body)
 	if err != nil {
@@ -133,8 +87,8 @@ func TestOtherKindsOfKeysAreRefused(t *testing.T) {
 }
 
 func TestTamperedFileIsRefused(t *testing.T) {
-	id, key := identity(t)
-	body := encrypted(t, "prod.yaml", "a: one\nb_unencrypted: x\n", key)
+	id, key := sopsfile.Identity(t)
+	body := sopsfile.Encrypted(t, "prod.yaml", "a: one\nb_unencrypted: x\n", key)
 	with := sops.Keys{Age: []secret.Value{secret.New(id.String())}}
 	if _, err := sops.Decrypt(t.Context(), "prod.yaml", body, with); err != nil {
 		t.Fatal(err)
