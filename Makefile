@@ -86,7 +86,8 @@ test-hosts: deps ## the ssh and sftp drivers and agents, against real OpenSSH ho
 .PHONY: test-infra
 test-infra: infra-programs forge-servers ## tofu with OpenTofu and Terraform; exec with Ansible; http with Gitea and PowerDNS; outputs
 	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) ./internal/drivers/tofu/... ./internal/servertest/tofu/... ./internal/drivers/exec/... ./internal/drivers/rest/...
-	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) -run Outputs ./internal/engine/
+	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) -run Outputs ./internal/engine/ ./internal/hosttest/
+	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) -run 'Infrastructure|SecretsOf' ./internal/killtest/
 
 .PHONY: bench
 bench: bench-core bench-queue bench-dns bench-hosts ## all benchmarks, into docs/benchmarks.md
