@@ -176,6 +176,7 @@ func (e *Engine) lookUpOrigin(ctx context.Context, conf *config.Repository, f fo
 	if err != nil {
 		return o, err
 	}
+	o.Requested = p.Requested
 	for _, a := range p.Assents {
 		if a.Via != store.ByReview {
 			o.Approved = append(o.Approved, a)
@@ -268,7 +269,7 @@ func (e *Engine) originOfLock(ctx context.Context, lock string) *store.Origin {
 	}
 	at, _ := e.cfg.Load().ForgeServer(repository)
 	return &store.Origin{Forge: at.Kind, Number: number, Title: p.Facts.Title, URL: p.Facts.URL, Labels: p.Facts.Labels,
-		Proposed: e.party(repository, p.Facts.Author), Approved: p.Assents}
+		Proposed: e.party(repository, p.Facts.Author), Requested: p.Requested, Approved: p.Assents}
 }
 
 // originWanted says that the rules ask for what only the forge can tell, and

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -131,6 +132,7 @@ func (p *previewing) look(ctx context.Context, number int) error {
 	if p.rec, p.pull, p.known, err = p.e.loadPull(ctx, p.conf.Name, number); err != nil {
 		return err
 	}
+	p.requested()
 	facts, err := p.f.PullRequest(ctx, number)
 	if errors.Is(err, forge.ErrNotFound) {
 		return p.vanished(ctx, number, err)
@@ -159,6 +161,16 @@ func (p *previewing) look(ctx context.Context, number int) error {
 		return err
 	}
 	return p.carryOut(ctx)
+}
+
+// requested remembers who had trueup open the pull request: a rule that leaves
+// out the author leaves out them.
+func (p *previewing) requested() {
+	for _, t := range p.lease.Triggers {
+		if t.Cause == byRequest && !slices.Contains(p.Requested, t.Actor) {
+			p.Requested = append(p.Requested, t.Actor)
+		}
+	}
 }
 
 // vanished ends a pull request that was removed from the forge, so that its
@@ -192,7 +204,7 @@ func (p *previewing) open(ctx context.Context, facts forge.PullRequest) error {
 		return err
 	}
 	if why != "" {
-		p.pull = pull{Facts: facts, Refused: why, Locks: p.Locks, ConfigVer: p.cfg.version, PlannedAt: p.e.clock()}
+		p.pull = pull{Facts: facts, Refused: why, Locks: p.Locks, Requested: p.Requested, ConfigVer: p.cfg.version, PlannedAt: p.e.clock()}
 		return p.save(ctx)
 	}
 	if err := p.vouch(ctx); err != nil {

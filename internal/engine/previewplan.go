@@ -61,7 +61,7 @@ func (p *previewing) fill(c *change) {
 		c.actor = author.Actor
 	}
 	c.origin = &store.Origin{Forge: info.Kind, Noun: info.Noun, Number: p.rec.Number, Title: p.Facts.Title, URL: p.Facts.URL,
-		Proposed: author, Labels: p.Facts.Labels, CommitURL: commitURL(info, p.Facts.HeadCommit)}
+		Proposed: author, Requested: p.Requested, Labels: p.Facts.Labels, CommitURL: commitURL(info, p.Facts.HeadCommit)}
 }
 
 // base is the commit to merge with; "" is the base branch's own, as fetched.

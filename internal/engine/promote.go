@@ -173,6 +173,10 @@ func (e *Engine) Promote(ctx context.Context, by store.Actor, o edit.Promotion) 
 	return out, errors.Join(errs...)
 }
 
+// byRequest is the cause of a look at a pull request that somebody had trueup
+// open.
+const byRequest = "request"
+
 func (e *Engine) promoteIn(ctx context.Context, by store.Actor, g *ground, ps []promotable, o edit.Promotion) (edit.Written, error) {
 	d := promotionDraft(ps, o, by)
 	w := edit.Written{Repository: g.conf.Name, Base: g.branch, Changes: d.changes, DryRun: o.DryRun}
@@ -193,6 +197,11 @@ func (e *Engine) promoteIn(ctx context.Context, by store.Actor, g *ground, ps []
 	w.Notes = append(notes, w.Notes...)
 	if err != nil {
 		return w, err
+	}
+	if w.Number > 0 {
+		if err := e.wantPull(ctx, w.Repository, w.Number, store.ByPerson, byRequest, by); err != nil {
+			return w, err
+		}
 	}
 	data := map[string]any{"from": o.From, "to": o.To, "branch": w.Branch, "commit": w.Commit, "url": w.URL, "changes": len(w.Changes), "reason": o.Reason}
 	for _, p := range ps {

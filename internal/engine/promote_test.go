@@ -127,6 +127,11 @@ func TestPromote(t *testing.T) {
 		!strings.Contains(got, "Trueup-Requested-By: user:ada") || !strings.Contains(got, "Trueup-Promote: test to prod") {
 		t.Error(got)
 	}
+	// Who asked for it counts as an author, though the forge names ours.
+	w.eventually("who asked is remembered", func() bool {
+		rec, err := w.st.Pull(context.Background(), "infra", d.Number)
+		return err == nil && strings.Contains(string(rec.Doc), `"requested":["user:ada"]`)
+	})
 	if again := w.promote(testToProd); again.Number != d.Number || again.Commit != d.Commit {
 		t.Errorf("the same again: %+v", again)
 	}

@@ -44,6 +44,8 @@ type pull struct {
 	Locks []string `json:"locks,omitempty"`
 	// Assents are the approvals that were given on the pull request.
 	Assents []store.Assent `json:"assents,omitempty"`
+	// Requested are those who had trueup open the pull request.
+	Requested []store.Actor `json:"requested,omitempty"`
 }
 
 // pullTarget is what the pull request would do to one target.

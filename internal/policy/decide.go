@@ -34,7 +34,9 @@ type Proposal struct {
 	// Authors are all who proposed a part of it; whoever pushed without a pull
 	// request is Author{}.
 	Authors []Author
-	Labels  []string // that all of them have
+	// Requested are those who had trueup propose it in their stead.
+	Requested []string
+	Labels    []string // that all of them have
 }
 
 // Author is who proposed a change: an actor, and the name on the forge.
@@ -59,6 +61,7 @@ func (p Proposal) And(o Proposal) Proposal {
 			p.Authors = append(p.Authors, a)
 		}
 	}
+	p.Requested = slices.Concat(p.Requested, o.Requested)
 	p.Labels = slices.DeleteFunc(slices.Clone(p.Labels), func(l string) bool { return !slices.Contains(o.Labels, l) })
 	return p
 }
@@ -72,7 +75,11 @@ func ProposalOf(o *store.Origin) Proposal {
 	if a.Actor == "" && a.Login != "" {
 		a.Actor = o.Forge + ":" + a.Login
 	}
-	return Proposal{Number: o.Number, Authors: []Author{a}, Labels: o.Labels}
+	p := Proposal{Number: o.Number, Authors: []Author{a}, Labels: o.Labels}
+	for _, actor := range o.Requested {
+		p.Requested = append(p.Requested, string(actor))
+	}
+	return p
 }
 
 // Decision says what a plan needs and what it has.

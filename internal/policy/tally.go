@@ -102,7 +102,7 @@ func (t *tally) excluded(a store.Approval, rejection *store.Approval) string {
 }
 
 func (t *tally) isAuthor(a store.Approval) bool {
-	return string(a.Actor) == t.facts.Actor || slices.ContainsFunc(t.facts.Authors, func(x Author) bool {
+	return string(a.Actor) == t.facts.Actor || slices.Contains(t.facts.Requested, string(a.Actor)) || slices.ContainsFunc(t.facts.Authors, func(x Author) bool {
 		return x.Actor != "" && x.Actor == string(a.Actor) || x.Login != "" && strings.EqualFold(x.Login, a.Login)
 	})
 }

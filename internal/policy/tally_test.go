@@ -105,13 +105,14 @@ func TestKindsOfApprovers(t *testing.T) {
 
 func TestWhyAnApprovalDoesNotCount(t *testing.T) {
 	f := facts()
-	f.Proposal = Proposal{Authors: []Author{{"user:paula", "paula"}}}
+	f.Proposal = Proposal{Authors: []Author{{"user:paula", "paula"}}, Requested: []string{"user:ada"}}
 	f.People = fakePeople{err: errors.New("the forge is away")}
 	r := compile(t, config.Approval{By: []string{"team:sre"}, NotAuthor: true})
 	for who, want := range map[string]string{
 		"user:bob":    "user:bob can't approve this: the rule asks for team:sre",
 		"user:alice":  "leaves out who proposed or caused the change",
 		"user:paula":  "leaves out who proposed or caused the change",
+		"user:ada":    "leaves out who proposed or caused the change",
 		"system:poll": "only people approve",
 	} {
 		a := approve(who, 1)

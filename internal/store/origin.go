@@ -19,6 +19,8 @@ type Origin struct {
 	Labels []string `json:"labels,omitempty"`
 	// Proposed is the author of the pull request.
 	Proposed Party `json:"proposed,omitzero"`
+	// Requested are those who had trueup open it in their stead.
+	Requested []Actor `json:"requested,omitempty"`
 	// Approved are the approvals that stood at the merge, on the forge and here.
 	Approved  []Assent  `json:"approved,omitempty"`
 	Merged    Party     `json:"merged,omitzero"`
