@@ -173,6 +173,23 @@ func (p *previewing) requested() {
 	}
 }
 
+// updateSettles is how long a pull request's time of change may hide a later
+// one: forges tell it in whole seconds.
+const updateSettles = 2 * time.Second
+
+// lastUpdate gives the time of change to compare the next list with. While
+// another change may come within the same second it is one that no list has,
+// so that the next poll looks once more.
+func (p *previewing) lastUpdate(now time.Time) time.Time {
+	if !now.Equal(p.Seen) {
+		p.Seen, p.SeenAt = now, p.e.clock()
+	}
+	if p.e.clock().Sub(p.SeenAt) < updateSettles {
+		return now.Add(-time.Microsecond)
+	}
+	return now
+}
+
 // vanished ends a pull request that was removed from the forge, so that its
 // locks are given back. A forge says "not found" as well of what one may no
 // longer see: the list of the open ones has to be readable, and without it.
@@ -198,13 +215,13 @@ func (p *previewing) vanished(ctx context.Context, number int, why error) error 
 func (p *previewing) open(ctx context.Context, facts forge.PullRequest) error {
 	moved := p.Facts.HeadCommit != facts.HeadCommit
 	p.Facts = facts
-	p.rec.State, p.rec.Head, p.rec.UpdatedAt, p.rec.Landed = store.PullOpen, facts.HeadCommit, facts.UpdatedAt, ""
+	p.rec.State, p.rec.Head, p.rec.UpdatedAt, p.rec.Landed = store.PullOpen, facts.HeadCommit, p.lastUpdate(facts.UpdatedAt), ""
 	why, base, err := p.refusal(ctx)
 	if err != nil {
 		return err
 	}
 	if why != "" {
-		p.pull = pull{Facts: facts, Refused: why, Locks: p.Locks, Requested: p.Requested, ConfigVer: p.cfg.version, PlannedAt: p.e.clock()}
+		p.pull = pull{Facts: facts, Refused: why, Locks: p.Locks, Requested: p.Requested, Seen: p.Seen, SeenAt: p.SeenAt, ConfigVer: p.cfg.version, PlannedAt: p.e.clock()}
 		return p.save(ctx)
 	}
 	if err := p.vouch(ctx); err != nil {

@@ -46,6 +46,10 @@ type pull struct {
 	Assents []store.Assent `json:"assents,omitempty"`
 	// Requested are those who had trueup open the pull request.
 	Requested []store.Actor `json:"requested,omitempty"`
+	// Seen is the forge's time of the last change, and SeenAt when it was first
+	// seen here.
+	Seen   time.Time `json:"seen,omitzero"`
+	SeenAt time.Time `json:"seenAt,omitzero"`
 }
 
 // pullTarget is what the pull request would do to one target.
