@@ -10,12 +10,11 @@ import (
 	"iter"
 	"maps"
 	"regexp"
-	"slices"
 	"strconv"
 	"text/template"
-	"text/template/parse"
 
 	"trueup.dev/trueup/internal/driver"
+	"trueup.dev/trueup/internal/driver/templates"
 	"trueup.dev/trueup/internal/plan"
 )
 
@@ -98,11 +97,9 @@ func render(in driver.Input, name string) (rendered, error) {
 	if err != nil {
 		return out, err
 	}
-	used := map[string]bool{}
-	if err := (inspector{used}).node(t.Root, true); err != nil {
+	if out.values, err = templates.Names(t.Root); err != nil {
 		return out, err
 	}
-	out.values = slices.Sorted(maps.Keys(used))
 	data := map[string]any{}
 	for _, v := range out.values {
 		o, ok := in.Values[v]
@@ -137,95 +134,6 @@ func (l *limited) Write(p []byte) (int, error) {
 		return 0, fmt.Errorf("it grows beyond %d bytes", maxRendered)
 	}
 	return l.Buffer.Write(p)
-}
-
-// inspector collects the values that a template uses and refuses what could run
-// without end: templates that call templates, and loops over anything but a
-// value. Repository content is untrusted.
-type inspector struct{ used map[string]bool }
-
-// node looks at one part. Dot tells that "." is still the set of all values,
-// which it no longer is inside range and with.
-func (i inspector) node(n parse.Node, dot bool) error {
-	switch x := n.(type) {
-	case *parse.ListNode:
-		if x == nil {
-			return nil
-		}
-		for _, c := range x.Nodes {
-			if err := i.node(c, dot); err != nil {
-				return err
-			}
-		}
-	case *parse.ActionNode:
-		return i.pipe(x.Pipe, dot)
-	case *parse.IfNode:
-		return i.branch(&x.BranchNode, dot, dot)
-	case *parse.WithNode:
-		return i.branch(&x.BranchNode, dot, false)
-	case *parse.RangeNode:
-		if !plainField(x.Pipe) {
-			return errors.New("range works over a value only, as in {{ range .hosts }}")
-		}
-		return i.branch(&x.BranchNode, dot, false)
-	case *parse.TemplateNode:
-		return errors.New("templates within templates are not supported")
-	}
-	return nil
-}
-
-func (i inspector) branch(b *parse.BranchNode, dot, inside bool) error {
-	if err := i.pipe(b.Pipe, dot); err != nil {
-		return err
-	}
-	if err := i.node(b.List, inside); err != nil {
-		return err
-	}
-	return i.node(b.ElseList, dot)
-}
-
-func (i inspector) pipe(p *parse.PipeNode, dot bool) error {
-	for _, cmd := range p.Cmds {
-		for _, arg := range cmd.Args {
-			if err := i.arg(arg, dot); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (i inspector) arg(n parse.Node, dot bool) error {
-	switch a := n.(type) {
-	case *parse.FieldNode:
-		if dot {
-			i.used[a.Ident[0]] = true
-		}
-	case *parse.VariableNode:
-		if a.Ident[0] == "$" && len(a.Ident) > 1 {
-			i.used[a.Ident[1]] = true
-		}
-	case *parse.ChainNode:
-		return i.arg(a.Node, dot)
-	case *parse.PipeNode:
-		return i.pipe(a, dot)
-	case *parse.DotNode:
-		if dot {
-			return errors.New("name the value: {{ . }} alone stands for all of them")
-		}
-	}
-	return nil
-}
-
-func plainField(p *parse.PipeNode) bool {
-	if len(p.Cmds) != 1 || len(p.Cmds[0].Args) != 1 {
-		return false
-	}
-	switch p.Cmds[0].Args[0].(type) {
-	case *parse.FieldNode, *parse.DotNode:
-		return true
-	}
-	return false
 }
 
 func mapKeys[K comparable, V any](m map[K]V) iter.Seq[K] { return maps.Keys(m) }

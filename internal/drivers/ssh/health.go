@@ -98,8 +98,10 @@ func (s *session) active(ctx context.Context, scope plan.Scope, units []string) 
 	}
 	bad, ok := judge(units, out.String())
 	switch {
+	case !ok && err != nil:
+		return driver.Permanent(fmt.Errorf("systemctl says nothing about %s: %w", strings.Join(units, ", "), err))
 	case !ok:
-		return driver.Permanent(fmt.Errorf("systemctl says nothing about %s: %v", strings.Join(units, ", "), err))
+		return driver.Permanent(fmt.Errorf("systemctl says nothing about %s", strings.Join(units, ", ")))
 	case len(bad) > 0:
 		return fmt.Errorf("%w: %s", driver.ErrNotReady, strings.Join(bad, ", "))
 	}

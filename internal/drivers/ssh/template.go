@@ -3,17 +3,14 @@ package ssh
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"maps"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"text/template"
-	"text/template/parse"
 
 	"trueup.dev/trueup/internal/driver"
+	"trueup.dev/trueup/internal/driver/templates"
 	"trueup.dev/trueup/internal/plan"
 )
 
@@ -21,7 +18,6 @@ import (
 const (
 	maxTemplate = 1 << 20
 	maxRendered = 16 << 20
-	maxLoops    = 3 // nested in each other
 )
 
 // tmpl is a parsed template. Text of a repository is not trusted: it can't
@@ -44,11 +40,11 @@ func parseTemplate(text string, at plan.Source) (*tmpl, error) {
 	if err != nil {
 		return nil, err
 	}
-	used := map[string]bool{}
-	if err := (inspector{used}).node(t.Root, true, 0); err != nil {
+	names, err := templates.Names(t.Root)
+	if err != nil {
 		return nil, err
 	}
-	return &tmpl{t, at, slices.Sorted(maps.Keys(used))}, nil
+	return &tmpl{t, at, names}, nil
 }
 
 func defaulted(fallback, v any) any {
@@ -142,95 +138,4 @@ func (l *limitedText) Write(p []byte) (int, error) {
 		return 0, fmt.Errorf("it grows beyond %d bytes", maxRendered)
 	}
 	return l.Buffer.Write(p)
-}
-
-// inspector collects the variables that a template uses, and refuses what
-// could run without end.
-type inspector struct{ used map[string]bool }
-
-// node looks at one part. Dot tells that "." is still the set of all
-// variables, which it no longer is inside range and with.
-func (i inspector) node(n parse.Node, dot bool, loops int) error {
-	switch x := n.(type) {
-	case *parse.ListNode:
-		if x == nil {
-			return nil
-		}
-		for _, c := range x.Nodes {
-			if err := i.node(c, dot, loops); err != nil {
-				return err
-			}
-		}
-	case *parse.ActionNode:
-		return i.pipe(x.Pipe, dot)
-	case *parse.IfNode:
-		return i.branch(&x.BranchNode, dot, dot, loops)
-	case *parse.WithNode:
-		return i.branch(&x.BranchNode, dot, false, loops)
-	case *parse.RangeNode:
-		if loops++; loops > maxLoops {
-			return fmt.Errorf("more than %d loops inside of each other", maxLoops)
-		}
-		if !plainField(x.Pipe) {
-			return errors.New("range works over a variable only, as in {{ range .addresses }}")
-		}
-		return i.branch(&x.BranchNode, dot, false, loops)
-	case *parse.TemplateNode:
-		return errors.New("templates within templates are not supported")
-	}
-	return nil
-}
-
-func (i inspector) branch(b *parse.BranchNode, dot, inside bool, loops int) error {
-	if err := i.pipe(b.Pipe, dot); err != nil {
-		return err
-	}
-	if err := i.node(b.List, inside, loops); err != nil {
-		return err
-	}
-	return i.node(b.ElseList, dot, loops)
-}
-
-func (i inspector) pipe(p *parse.PipeNode, dot bool) error {
-	for _, cmd := range p.Cmds {
-		for _, arg := range cmd.Args {
-			if err := i.arg(arg, dot); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (i inspector) arg(n parse.Node, dot bool) error {
-	switch a := n.(type) {
-	case *parse.FieldNode:
-		if dot {
-			i.used[a.Ident[0]] = true
-		}
-	case *parse.VariableNode:
-		if a.Ident[0] == "$" && len(a.Ident) > 1 {
-			i.used[a.Ident[1]] = true
-		}
-	case *parse.ChainNode:
-		return i.arg(a.Node, dot)
-	case *parse.PipeNode:
-		return i.pipe(a, dot)
-	case *parse.DotNode:
-		if dot {
-			return errors.New("name the variable: {{ . }} alone stands for all of them")
-		}
-	}
-	return nil
-}
-
-func plainField(p *parse.PipeNode) bool {
-	if len(p.Cmds) != 1 || len(p.Cmds[0].Args) != 1 {
-		return false
-	}
-	switch p.Cmds[0].Args[0].(type) {
-	case *parse.FieldNode, *parse.DotNode, *parse.VariableNode:
-		return true
-	}
-	return false
 }
