@@ -26,19 +26,32 @@ func Program(name string) (string, error) {
 	if p := paths[name]; p != "" {
 		return p, nil
 	}
-	root, err := moduleRoot()
+	lines, err := Script("server.sh", name)
 	if err != nil {
 		return "", err
 	}
+	if len(lines) != 1 {
+		return "", fmt.Errorf("scripts/server.sh %s printed %q", name, lines)
+	}
+	paths[name] = lines[0]
+	return paths[name], nil
+}
+
+// Script runs a program of the scripts directory and gives the lines that it
+// prints.
+func Script(name string, args ...string) ([]string, error) {
+	root, err := moduleRoot()
+	if err != nil {
+		return nil, err
+	}
 	var stderr bytes.Buffer
-	cmd := exec.Command(filepath.Join(root, "scripts", "server.sh"), name)
+	cmd := exec.Command(filepath.Join(root, "scripts", name), args...)
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("%s can't be built: %w\n%s", name, err, stderr.String())
+		return nil, fmt.Errorf("scripts/%s %s: %w\n%s", name, strings.Join(args, " "), err, stderr.String())
 	}
-	paths[name] = strings.TrimSpace(string(out))
-	return paths[name], nil
+	return strings.Fields(string(out)), nil
 }
 
 // moduleRoot is the directory of trueup's go.mod, at or above the working

@@ -21,8 +21,6 @@
 package gitea
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -31,9 +29,10 @@ import (
 	"os/user"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"syscall"
 	"time"
+
+	"trueup.dev/trueup/internal/servertest/built"
 )
 
 // Server is a running Gitea.
@@ -197,40 +196,14 @@ func Program() (string, error) {
 
 // build runs scripts/gitea.sh, which is quick when the program is there.
 func build() (program, static string, err error) {
-	root, err := moduleRoot()
+	lines, err := built.Script("gitea.sh")
 	if err != nil {
 		return "", "", err
 	}
-	var stderr bytes.Buffer
-	cmd := exec.Command(filepath.Join(root, "scripts", "gitea.sh"))
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return "", "", fmt.Errorf("gitea can't be built: %w\n%s", err, stderr.String())
-	}
-	lines := strings.Fields(string(out))
 	if len(lines) != 2 {
-		return "", "", fmt.Errorf("scripts/gitea.sh printed %q", out)
+		return "", "", fmt.Errorf("scripts/gitea.sh printed %q", lines)
 	}
 	return lines[0], lines[1], nil
-}
-
-// moduleRoot is the directory of trueup's go.mod, at or above the working
-// directory.
-func moduleRoot() (string, error) {
-	dir, err := os.Getwd()
-	for err == nil {
-		b, rerr := os.ReadFile(filepath.Join(dir, "go.mod"))
-		if rerr == nil && bytes.HasPrefix(b, []byte("module trueup.dev/trueup\n")) {
-			return dir, nil
-		}
-		up := filepath.Dir(dir)
-		if up == dir {
-			return "", errors.New("not inside trueup's sources")
-		}
-		dir = up
-	}
-	return "", err
 }
 
 func freePort() (int, error) {

@@ -6,9 +6,7 @@
 package githubapi
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -18,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"trueup.dev/trueup/internal/servertest/built"
 )
 
 // Server is a running mock of GitHub's API.
@@ -151,26 +151,12 @@ func Deliveries() ([]Delivery, error) {
 
 // install runs scripts/github-api.sh, which is quick when all is there.
 func install() (string, error) {
-	dir, err := os.Getwd()
+	lines, err := built.Script("github-api.sh")
 	if err != nil {
 		return "", err
 	}
-	for {
-		if b, err := os.ReadFile(filepath.Join(dir, "go.mod")); err == nil && bytes.HasPrefix(b, []byte("module trueup.dev/trueup\n")) {
-			break
-		}
-		up := filepath.Dir(dir)
-		if up == dir {
-			return "", errors.New("not inside trueup's sources")
-		}
-		dir = up
+	if len(lines) != 1 {
+		return "", fmt.Errorf("scripts/github-api.sh printed %q", lines)
 	}
-	var stderr bytes.Buffer
-	cmd := exec.Command(filepath.Join(dir, "scripts", "github-api.sh"))
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return "", fmt.Errorf("GitHub's API description can't be installed: %w\n%s", err, stderr.String())
-	}
-	return strings.TrimSpace(string(out)), nil
+	return lines[0], nil
 }
