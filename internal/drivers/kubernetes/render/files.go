@@ -1,0 +1,106 @@
+package render
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+
+	"trueup.dev/trueup/internal/plan"
+)
+
+// Limits of one rendering.
+const (
+	maxFiles   = 20_000
+	maxFile    = 16 << 20
+	maxBytes   = 256 << 20
+	maxObjects = 50_000
+)
+
+// files reads the snapshot within limits.
+type files struct {
+	ctx   context.Context
+	tree  fs.FS
+	count int
+	bytes int64
+}
+
+func newFiles(ctx context.Context, in Input) *files { return &files{ctx: ctx, tree: in.Tree} }
+
+// tooMuch is a limit that the repository's content exceeds.
+type tooMuch string
+
+// Error says which.
+func (e tooMuch) Error() string { return string(e) }
+
+// read reads a file as it stands.
+func (f *files) read(name string) ([]byte, error) {
+	if err := f.ctx.Err(); err != nil {
+		return nil, err
+	}
+	if f.count++; f.count > maxFiles {
+		return nil, tooMuch(fmt.Sprintf("more than %d files are read", maxFiles))
+	}
+	h, err := f.tree.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer h.Close()
+	b, err := io.ReadAll(io.LimitReader(h, maxFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > maxFile {
+		return nil, tooMuch(fmt.Sprintf("%s has more than %d bytes", name, maxFile))
+	}
+	if f.bytes += int64(len(b)); f.bytes > maxBytes {
+		return nil, tooMuch(fmt.Sprintf("more than %d bytes are read", maxBytes))
+	}
+	return b, nil
+}
+
+// exists tells whether there is a file or directory of this name, and which.
+func (f *files) exists(name string) (dir, ok bool, err error) {
+	info, err := fs.Stat(f.tree, name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, false, nil
+	case err != nil:
+		return false, false, err
+	}
+	return info.IsDir(), true, nil
+}
+
+// outside is an error about a path that the target may not read; Line is what
+// would allow it.
+type outside interface {
+	error
+	Line() string
+}
+
+// inRepository makes a diagnostic of an error that a commit can mend: a path
+// that is not there or not among the inputs, a limit.
+func inRepository(name string, err error) (plan.Diagnostic, bool) {
+	d := plan.Diagnostic{Severity: plan.Error, Source: plan.Source{File: name}, Message: err.Error()}
+	var (
+		out  outside
+		much tooMuch
+		p    *fs.PathError
+	)
+	if errors.As(err, &p) && p.Path != "" {
+		d.File = path.Clean(p.Path)
+	}
+	switch {
+	case errors.As(err, &out):
+		d.Message = out.Error()
+	case errors.As(err, &much):
+		d.Message, d.File = much.Error(), name
+	case errors.Is(err, fs.ErrNotExist):
+		d.Message, d.Mend = fmt.Sprintf("there is no %q", d.File), "name a file or directory of the repository"
+	default:
+		return d, false
+	}
+	return d, true
+}
