@@ -26,6 +26,9 @@ type Mapping struct {
 	Namespaced bool
 	// Verbs are what the server can do with it: get, list, watch, patch, delete.
 	Verbs []string
+	// Status tells that objects of the kind have a status that is written on its
+	// own.
+	Status bool
 }
 
 // kinds remembers which kinds a server has. A kind that is missing is asked
@@ -111,12 +114,19 @@ func (k *kinds) version(ctx context.Context, gv schema.GroupVersion, kind string
 }
 
 func (v *version) fill(gv schema.GroupVersion, list *metav1.APIResourceList) {
+	reports := map[string]bool{}
+	for i := range list.APIResources {
+		if name, of, _ := strings.Cut(list.APIResources[i].Name, "/"); of == "status" {
+			reports[name] = true
+		}
+	}
 	for i := range list.APIResources {
 		r := &list.APIResources[i]
 		if strings.Contains(r.Name, "/") {
 			continue // a subresource
 		}
-		v.kinds[r.Kind] = Mapping{Kind: gv.WithKind(r.Kind), Resource: gv.WithResource(r.Name), Namespaced: r.Namespaced, Verbs: r.Verbs}
+		v.kinds[r.Kind] = Mapping{Kind: gv.WithKind(r.Kind), Resource: gv.WithResource(r.Name), Namespaced: r.Namespaced, Verbs: r.Verbs,
+			Status: reports[r.Name]}
 	}
 }
 
