@@ -226,11 +226,18 @@ func (d *differ[T]) unasked() error {
 		switch {
 		case o.Pending:
 			c.Note = "the outcome of its last write is not known"
-		case o.Hash != "" && o.Hash != have.Hash:
+		case o.Hash != "" && o.Hash != have.Hash && !compares(d.set):
 			c.Note = "it was changed by somebody else since it was last applied"
 		}
 	}
 	return nil
+}
+
+// compares tells that hashes of desired and observed have nothing to do with
+// each other.
+func compares[T any](set Set[T]) bool {
+	_, ok := set.(Comparer[T])
+	return ok
 }
 
 // strangers goes over what nobody asks for and the target does not own: left

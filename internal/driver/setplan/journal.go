@@ -16,13 +16,14 @@ import (
 func (a *applier[T]) settle(ctx context.Context, steps []Step[T]) ([]Step[T], error) {
 	var rest []Step[T]
 	var ready []plan.Result
+	_, adopts := a.set.(Adopter[T])
 	for _, st := range steps {
 		switch {
 		case st.Change.Conflict != "":
 			r := a.result(st, ErrSkipped)
 			r.Error = "held: " + st.Change.Conflict
 			ready = append(ready, r)
-		case !st.Change.Action.Writes():
+		case !st.Change.Action.Writes() && !(adopts && st.Change.Action == plan.Adopt):
 			ready = append(ready, a.result(st, nil))
 		default:
 			rest = append(rest, st)
@@ -130,6 +131,11 @@ func (a *applier[T]) one(ctx context.Context, st Step[T]) error {
 	switch st.Change.Action {
 	case plan.Delete:
 		return a.set.Remove(ctx, old)
+	case plan.Adopt:
+		if ad, ok := a.set.(Adopter[T]); ok {
+			return ad.Adopt(ctx, *st.New, old)
+		}
+		return nil
 	case plan.Rename:
 		if r, ok := a.set.(Renamer[T]); ok {
 			return r.Rename(ctx, *st.New, old)
@@ -207,6 +213,9 @@ func masked(doc json.RawMessage, sensitive []string) (json.RawMessage, error) {
 func (a *applier[T]) asPlanned(c *plan.Change, item *Item[T]) error {
 	if item == nil {
 		return fmt.Errorf("%s is planned but no longer desired: %w", c.Key, driver.ErrStale)
+	}
+	if cf, ok := a.set.(Confirmer[T]); ok {
+		return cf.Confirm(*c, *item)
 	}
 	if len(c.Unknown) > 0 || c.Simulated || len(c.After) == 0 {
 		return nil

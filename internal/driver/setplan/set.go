@@ -90,6 +90,29 @@ type Keeper[T any] interface {
 	Keep(item Item[T]) (doc json.RawMessage, sensitive []string, err error)
 }
 
+// Comparer is a Set that compares objects by itself, where equal objects do not
+// have equal hashes: because only the environment can tell what a desired
+// object comes to there. Item.Hash then stands for a desired object as it is
+// asked for, and for an observed one as it is there; the two are never
+// compared with each other.
+type Comparer[T any] interface {
+	Equal(want, have Item[T]) bool
+}
+
+// Confirmer is a Set that makes sure by itself that what would be written is
+// what the plan shows, and wraps driver.ErrStale where it is not. Without it
+// the shown documents are compared.
+type Confirmer[T any] interface {
+	Confirm(c plan.Change, item Item[T]) error
+}
+
+// Adopter is a Set that has something to note in the environment when an equal
+// object is adopted. Adoptions are then journalled and batched as writes are;
+// Adopt changes nothing that a plan would show.
+type Adopter[T any] interface {
+	Adopt(ctx context.Context, item, old Item[T]) error
+}
+
 // Concurrent is a Set whose scopes may be written side by side; Concurrency
 // says how many at a time. Then its methods are called by several goroutines,
 // one for each scope. Without it scopes are written one after the other.

@@ -28,10 +28,10 @@ func (d *differ[T]) verdict(want, have *Item[T], owned driver.Owned, isOwned boo
 	case have == nil:
 		v.action = plan.Create
 		return v
-	case have.Hash == want.Hash && settled:
+	case d.equal(want, have) && settled:
 		v.action = plan.None
 		return v
-	case have.Hash == want.Hash:
+	case d.equal(want, have):
 		// Equal already: taken into the inventory, or settled there after a
 		// write whose outcome was not known.
 		return verdict{action: plan.Adopt, reason: plan.BySpec}
@@ -46,6 +46,13 @@ func (d *differ[T]) verdict(want, have *Item[T], owned driver.Owned, isOwned boo
 		v.conflict = "it would be replaced, which a run that only adds may not do"
 	}
 	return v
+}
+
+func (d *differ[T]) equal(want, have *Item[T]) bool {
+	if c, ok := d.set.(Comparer[T]); ok {
+		return c.Equal(*want, *have)
+	}
+	return have.Hash == want.Hash
 }
 
 // renames are the moves planned in one scope: the old address by the new one,
