@@ -41,7 +41,7 @@ func ReadComments(root string, drivers driver.Registry) (Comments, error) {
 	packages := map[string]bool{reflect.TypeFor[Server]().PkgPath(): true}
 	for _, name := range drivers.Names() {
 		for _, t := range partTypes(drivers[name].Info()) {
-			packages[t.PkgPath()] = true
+			packagesOf(t, packages, map[reflect.Type]bool{})
 		}
 	}
 	out := Comments{}
@@ -55,6 +55,23 @@ func ReadComments(root string, drivers driver.Registry) (Comments, error) {
 		}
 	}
 	return out, nil
+}
+
+// packagesOf collects the packages of a type and of all that its fields hold.
+func packagesOf(t reflect.Type, into map[string]bool, seen map[reflect.Type]bool) {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
+		packagesOf(t.Elem(), into, seen)
+	case reflect.Struct:
+		if seen[t] {
+			return
+		}
+		seen[t] = true
+		into[t.PkgPath()] = true
+		for i := range t.NumField() {
+			packagesOf(t.Field(i).Type, into, seen)
+		}
+	}
 }
 
 func (c Comments) read(dir, pkg string) error {

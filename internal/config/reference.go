@@ -94,7 +94,7 @@ func (w *referenceWriter) table(title string, t reflect.Type) {
 		if f.Required {
 			def = "required"
 		}
-		about := sentence(cmp.Or(w.comments.of(t, sf.Name), described(sf)))
+		about := sentence(cmp.Or(w.comments.of(owner(t, f.Index), sf.Name), described(sf)))
 		if len(f.Enum) > 0 {
 			about = strings.TrimSpace(about + " One of: `" + strings.Join(f.Enum, "`, `") + "`.")
 		}
@@ -105,6 +105,18 @@ func (w *referenceWriter) table(title string, t reflect.Type) {
 		w.enqueue(f.Name, f.Type)
 	}
 	w.line("")
+}
+
+// owner is the struct that a field stands in, which may be embedded in another.
+func owner(t reflect.Type, index []int) reflect.Type {
+	if len(index) == 1 {
+		return t
+	}
+	t = t.FieldByIndex(index[:len(index)-1]).Type
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t
 }
 
 // sentence starts with a capital and ends with a full stop.

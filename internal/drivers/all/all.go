@@ -6,6 +6,7 @@ import (
 	"trueup.dev/trueup/internal/drivers/dns"
 	"trueup.dev/trueup/internal/drivers/exec"
 	"trueup.dev/trueup/internal/drivers/files"
+	"trueup.dev/trueup/internal/drivers/kubernetes"
 	"trueup.dev/trueup/internal/drivers/rest"
 	"trueup.dev/trueup/internal/drivers/sftp"
 	"trueup.dev/trueup/internal/drivers/ssh"
@@ -15,12 +16,13 @@ import (
 // Registry gives every driver by its name.
 func Registry() driver.Registry {
 	return driver.Registry{
-		"dns":   dns.New(),
-		"exec":  exec.New(),
-		"files": files.New(),
-		"http":  rest.New(),
-		"ssh":   ssh.New(),
-		"sftp":  sftp.New(),
-		"tofu":  tofu.New(),
+		"dns":        dns.New(),
+		"exec":       exec.New(),
+		"files":      files.New(),
+		"http":       rest.New(),
+		"kubernetes": kubernetes.New(),
+		"ssh":        ssh.New(),
+		"sftp":       sftp.New(),
+		"tofu":       tofu.New(),
 	}
 }

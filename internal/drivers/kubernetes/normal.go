@@ -1,0 +1,87 @@
+package kubernetes
+
+import (
+	"encoding/base64"
+	"maps"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"trueup.dev/trueup/internal/drivers/kubernetes/manifest"
+	"trueup.dev/trueup/internal/plan"
+)
+
+// normalise brings a desired object into the form that is sent: without fields
+// that are the server's, and with the texts of a Secret among its data, where
+// the server keeps them.
+func normalise(o *manifest.Object, d *plan.Diagnostics) {
+	if meta, ok := o.Object["metadata"].(map[string]any); ok {
+		for _, f := range []string{"managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink"} {
+			delete(meta, f)
+		}
+	}
+	if status, there := o.Object["status"]; there && empty(status) {
+		delete(o.Object, "status")
+	}
+	if isSecret(o.Unstructured) {
+		secretData(o, d)
+	}
+}
+
+func empty(v any) bool {
+	m, ok := v.(map[string]any)
+	return v == nil || ok && len(m) == 0
+}
+
+func isSecret(u *unstructured.Unstructured) bool {
+	return u.GetKind() == "Secret" && u.GetAPIVersion() == "v1"
+}
+
+// secretData moves stringData into data, as the server does. Server-side apply
+// would otherwise not know the keys as ours, and never remove one.
+func secretData(o *manifest.Object, d *plan.Diagnostics) {
+	data, _ := o.Object["data"].(map[string]any)
+	for _, k := range slices.Sorted(maps.Keys(data)) {
+		s, ok := data[k].(string)
+		if data[k] == nil {
+			data[k], s, ok = "", "", true
+		}
+		if _, err := base64.StdEncoding.DecodeString(s); !ok || err != nil {
+			d.Errorf(o.Source, "data."+k, "encode it, or write it under stringData", "the value is not in base64")
+		}
+	}
+	texts, ok := o.Object["stringData"].(map[string]any)
+	if !ok {
+		delete(o.Object, "stringData")
+		return
+	}
+	if data == nil {
+		data = map[string]any{}
+	}
+	for _, k := range slices.Sorted(maps.Keys(texts)) {
+		text, ok := texts[k].(string)
+		if !ok && texts[k] != nil {
+			d.Errorf(o.Source, "stringData."+k, "write it in quotes", "the value is no text")
+			continue
+		}
+		data[k] = base64.StdEncoding.EncodeToString([]byte(text))
+	}
+	delete(o.Object, "stringData")
+	if len(data) > 0 {
+		o.Object["data"] = data
+	}
+	for i, p := range o.Sensitive {
+		o.Sensitive[i] = fromText(p)
+	}
+	for i, p := range o.Unknown {
+		o.Unknown[i] = fromText(p)
+	}
+}
+
+func fromText(pointer string) string {
+	const was = "/stringData/"
+	if len(pointer) > len(was) && pointer[:len(was)] == was {
+		return "/data/" + pointer[len(was):]
+	}
+	return pointer
+}

@@ -1,0 +1,120 @@
+package kubernetes
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+
+	"k8s.io/client-go/rest"
+
+	"trueup.dev/trueup/internal/client/kube"
+	"trueup.dev/trueup/internal/driver"
+	"trueup.dev/trueup/internal/driver/setplan"
+	"trueup.dev/trueup/internal/plan"
+)
+
+// session is a connection to one cluster.
+type session struct {
+	connect *Connect
+	cluster *kube.Cluster
+	purpose driver.Purpose
+	key     []byte
+	memo    memo
+
+	mu sync.Mutex
+	as map[string]*kube.Cluster // by the user that is impersonated
+}
+
+func newSession(c *Connect, cl *kube.Cluster, env driver.Environment, purpose driver.Purpose) *session {
+	return &session{connect: c, cluster: cl, purpose: purpose, key: env.HashKey, as: map[string]*kube.Cluster{}}
+}
+
+// Close ends the session; connections end by themselves when they are idle.
+func (s *session) Close() error { return nil }
+
+// Plan compares what the snapshot asks for with the cluster.
+func (s *session) Plan(ctx context.Context, in driver.Input) (*plan.Plan, error) {
+	set, err := s.set(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	p, err := setplan.Plan(ctx, in, set)
+	if err != nil {
+		return nil, err
+	}
+	p.Driver, p.Version = name, version
+	if err := set.judge(p); err != nil {
+		return nil, err
+	}
+	p.Warnings = append(p.Warnings, set.warnings...)
+	if p.Artefact, err = json.Marshal(set.artefactOf(p)); err != nil {
+		return nil, err
+	}
+	return p, ctx.Err()
+}
+
+// Apply carries a plan out.
+func (s *session) Apply(ctx context.Context, in driver.Input, p *plan.Plan, report driver.Report) error {
+	if s.purpose != driver.Write {
+		return driver.Permanent(errors.New("kubernetes: the session was opened to read"))
+	}
+	set, err := s.set(ctx, in)
+	if err != nil {
+		return err
+	}
+	set.planned = &artefact{}
+	if len(p.Artefact) > 0 {
+		if err := json.Unmarshal(p.Artefact, set.planned); err != nil {
+			return driver.Permanent(fmt.Errorf("kubernetes: the plan's own part can't be read: %w", err))
+		}
+	}
+	return setplan.Apply(ctx, in, p, set, report)
+}
+
+// clusterFor gives the cluster as the target may use it.
+func (s *session) clusterFor(spec *Spec) (*kube.Cluster, error) {
+	ns, n := spec.account()
+	switch {
+	case n == "" && s.connect.RequireServiceAccount:
+		return nil, driver.Permanent(errors.New("spec.serviceAccount: the environment asks every target to name one"))
+	case n == "":
+		return s.cluster, nil
+	case !matches(s.connect.ServiceAccounts, ns+"/"+n):
+		return nil, driver.Permanent(fmt.Errorf("spec.serviceAccount: the environment does not allow %s/%s", ns, n))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	user := spec.user()
+	if c := s.as[user]; c != nil {
+		return c, nil
+	}
+	c, err := s.cluster.As(rest.ImpersonationConfig{UserName: user, Groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + ns, "system:authenticated"}})
+	if err == nil {
+		s.as[user] = c
+	}
+	return c, err
+}
+
+// realm tells which cluster this is, asked anew: an address may lead to
+// another one by now.
+func (s *session) realm(ctx context.Context) (string, error) {
+	if err := s.cluster.Same(ctx); err != nil {
+		return "", err
+	}
+	uid, err := s.cluster.UID(ctx)
+	return name + ":" + uid, err
+}
+
+// hash stands for a value, secrets included.
+func (s *session) hash(mark string, v any) string {
+	m := hmac.New(sha256.New, append([]byte(name+" "+mark), s.key...))
+	if err := json.NewEncoder(m).Encode(v); err != nil {
+		fmt.Fprintf(m, "%v", v)
+	}
+	return hex.EncodeToString(m.Sum(nil)[:16])
+}

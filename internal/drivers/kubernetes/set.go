@@ -1,0 +1,224 @@
+package kubernetes
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"trueup.dev/trueup/internal/client/kube"
+	"trueup.dev/trueup/internal/driver"
+	"trueup.dev/trueup/internal/driver/setplan"
+	"trueup.dev/trueup/internal/drivers/kubernetes/manifest"
+	"trueup.dev/trueup/internal/plan"
+)
+
+type (
+	item  = setplan.Item[side]
+	scope = setplan.Scope[side]
+	step  = setplan.Step[side]
+)
+
+// object is one object: desired, observed or both.
+type object struct {
+	ref     manifest.Ref
+	mapping kube.Mapping
+	// missing says why the server has no such kind.
+	missing string
+	// desired is what the snapshot asks for; nil for an object that is there
+	// alone. send is the same, as it is sent.
+	desired *manifest.Object
+	send    *unstructured.Unstructured
+	hash    string // of send
+	live    *unstructured.Unstructured
+	trial   trial
+}
+
+// side is an object as it is desired, or as it is there.
+type side struct {
+	*object
+	live bool
+}
+
+// set is one plan or apply.
+type set struct {
+	*session
+	in       driver.Input
+	spec     *Spec
+	cluster  *kube.Cluster
+	want     map[manifest.Ref]*object
+	order    []*object
+	kinds    defined
+	warnings plan.Diagnostics
+	// planned is what the plan knows, in an apply; nil in a plan.
+	planned *artefact
+}
+
+func (s *session) set(ctx context.Context, in driver.Input) (*set, error) {
+	spec, err := specOf(in)
+	if err != nil {
+		return nil, err
+	}
+	st := &set{session: s, in: in, spec: spec, want: map[manifest.Ref]*object{}}
+	if st.cluster, err = s.clusterFor(spec); err != nil {
+		return nil, err
+	}
+	if in.Mode == plan.Destroy {
+		return st, nil
+	}
+	p, err := s.prepared(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	st.warnings = append(st.warnings, p.diagnostics.Warnings()...)
+	return st, st.desire(ctx, p.objects)
+}
+
+// prepared gives the rendered objects.
+func (s *session) prepared(ctx context.Context, in driver.Input) (*prepared, error) {
+	prep := in.Prepared
+	if prep == nil || prep.State == nil {
+		var err error
+		if prep, err = (kubeDriver{}).Prepare(ctx, in); err != nil {
+			return nil, err
+		}
+	}
+	if err := prep.Diagnostics.Err(); err != nil {
+		return nil, driver.Permanent(err)
+	}
+	p, ok := prep.State.(*prepared)
+	if !ok {
+		return nil, driver.Permanent(fmt.Errorf("kubernetes: prepared state is a %T", prep.State))
+	}
+	return p, nil
+}
+
+// desire finds out what and where the desired objects are for this server.
+func (s *set) desire(ctx context.Context, objects []manifest.Object) error {
+	s.kinds = definitions(objects)
+	type answer struct {
+		mapping kube.Mapping
+		missing string
+	}
+	known := map[schema.GroupVersionKind]answer{}
+	for i := range objects {
+		k := objects[i].GroupVersionKind()
+		if _, asked := known[k]; asked {
+			continue
+		}
+		m, err := s.cluster.Mapping(ctx, k)
+		a := answer{mapping: m}
+		switch {
+		case errors.Is(err, kube.ErrNoKind):
+			a = answer{missing: s.noKind(ctx, k), mapping: kube.Mapping{Kind: k, Namespaced: s.kinds.guess(k.GroupKind(), objects[i], s.spec)}}
+		case err != nil:
+			return err
+		}
+		known[k] = a
+	}
+	var d plan.Diagnostics
+	for _, p := range place(s.in, s.spec, objects, func(o *manifest.Object) bool { return known[o.GroupVersionKind()].mapping.Namespaced }, &d) {
+		a := known[p.object.GroupVersionKind()]
+		o := &object{ref: p.ref, mapping: a.mapping, missing: a.missing, desired: p.object, send: p.object.Unstructured}
+		if o.send.GetNamespace() != p.ref.Namespace {
+			o.send = o.send.DeepCopy()
+			o.send.SetNamespace(p.ref.Namespace)
+		}
+		o.hash = s.hash("desired", o.send.Object)
+		s.want[o.ref], s.order = o, append(s.order, o)
+	}
+	s.warnings = append(s.warnings, d.Warnings()...)
+	if err := d.Err(); err != nil {
+		return driver.Permanent(err)
+	}
+	return nil
+}
+
+// noKind says why a kind is not served.
+func (s *set) noKind(ctx context.Context, k schema.GroupVersionKind) string {
+	if _, comes := s.kinds[k.GroupKind()]; comes {
+		return ""
+	}
+	if m, err := s.cluster.Preferred(ctx, k.GroupKind()); err == nil {
+		return fmt.Sprintf("the API server does not serve %s in version %s; it serves %s", k.Kind, k.GroupVersion(), m.Kind.GroupVersion())
+	}
+	return fmt.Sprintf("the API server has no kind %s in %s: install its definition first, or add it to the target", k.Kind, k.GroupVersion())
+}
+
+// Desired gives what the snapshot asks for.
+func (s *set) Desired(context.Context, driver.Input) ([]item, error) {
+	out := make([]item, len(s.order))
+	for i, o := range s.order {
+		out[i] = item{Key: plan.Key{Address: o.ref.Address()}, Kind: kindName(o.ref), Class: classOf(o.ref), Hash: o.hash, Source: o.desired.Source, Value: side{object: o}}
+	}
+	return out, nil
+}
+
+// Equal tells what the dry run found.
+func (s *set) Equal(want, _ item) bool { return want.Value.trial.equal }
+
+// Keep remembers of an object what its manifest alone would tell.
+func (s *set) Keep(it item) (json.RawMessage, []string, error) {
+	b, err := json.Marshal(map[string]string{"apiVersion": it.Value.mapping.Kind.GroupVersion().String()})
+	return b, nil, err
+}
+
+// Confirm makes sure that what is desired is what was planned.
+func (s *set) Confirm(c plan.Change, it item) error {
+	if len(c.Unknown) > 0 {
+		return fmt.Errorf("%s waits for a value that is not known yet: %w", c.Key, driver.ErrStale)
+	}
+	if s.planned.Desired[c.Address] != it.Hash {
+		return fmt.Errorf("%s is desired differently now than it was planned: %w", c.Key, driver.ErrStale)
+	}
+	return nil
+}
+
+// classOf is what guards count an object as.
+func classOf(r manifest.Ref) string {
+	switch kindName(r) {
+	case "Namespace":
+		return "namespace"
+	case "CustomResourceDefinition.apiextensions.k8s.io":
+		return "customresourcedefinition"
+	case "PersistentVolume", "PersistentVolumeClaim":
+		return "volume"
+	}
+	return "object"
+}
+
+// Impact counts an object as one. One that others hang on counts in a class of
+// its own as well, so that a guard of its own can protect it.
+func (s *set) Impact(action plan.Action, it, old item) []plan.Impact {
+	class := it.Class
+	if it.Value.object == nil {
+		class = old.Class
+	}
+	im := plan.Impact{Class: class}
+	switch action {
+	case plan.Create:
+		im.Create = 1
+	case plan.Delete:
+		im.Delete = 1
+	case plan.Replace:
+		im.Replace = 1
+	default:
+		im.Update = 1
+	}
+	return []plan.Impact{im}
+}
+
+func objectOf(u *unstructured.Unstructured) map[string]any {
+	if u == nil {
+		return nil
+	}
+	return u.Object
+}
+
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,136 @@
+package kubernetes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"trueup.dev/trueup/internal/client/kube"
+	"trueup.dev/trueup/internal/driver"
+	"trueup.dev/trueup/internal/drivers/kubernetes/diff"
+)
+
+// trial is what a dry run said about a desired object.
+type trial struct {
+	// after is what the object would be; nil where that can't be told.
+	after *unstructured.Unstructured
+	equal bool
+	// owned tells that the fields would be owned as they are now.
+	owned     bool
+	conflicts []kube.Owner
+	// replace says why the object can't be changed, only made anew.
+	replace string
+	// unsure says why the outcome is known only after the apply.
+	unsure string
+	// refused is the server's reason for not taking the object.
+	refused string
+}
+
+// tries is how often a dry run is repeated for an object that changes while it
+// is looked at.
+const tries = 4
+
+// try asks the server what an apply would do.
+func (s *set) try(ctx context.Context, o *object) error {
+	switch {
+	case len(o.desired.Unknown) > 0:
+		o.trial.unsure = "it holds values that are known only after another target is applied"
+		return nil
+	case o.missing != "":
+		o.trial.refused = o.missing
+		return nil
+	case o.mapping.Resource.Resource == "":
+		o.trial.unsure = "its kind comes with the same commit"
+		return nil
+	}
+	for range tries {
+		err := s.dryRun(ctx, o)
+		if err != nil {
+			return s.failed(ctx, o, err)
+		}
+		was, now := revision(o.live), revision(o.trial.after)
+		if was == now {
+			return o.compare()
+		}
+		// Somebody wrote between our two reads: what differs may be theirs.
+		o.trial = trial{}
+		if o.live, err = s.get(ctx, o); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%s changes all the time: %w", o.ref, driver.ErrStale)
+}
+
+func revision(u *unstructured.Unstructured) string {
+	if u == nil {
+		return ""
+	}
+	return u.GetResourceVersion()
+}
+
+func (s *set) get(ctx context.Context, o *object) (*unstructured.Unstructured, error) {
+	u, err := s.cluster.Get(ctx, o.mapping, o.ref.Namespace, o.ref.Name)
+	if errors.Is(err, kube.ErrNotFound) {
+		return nil, nil
+	}
+	return u, err
+}
+
+// dryRun fills in what the apply would give, and which fields others own.
+func (s *set) dryRun(ctx context.Context, o *object) (err error) {
+	opts := kube.ApplyOptions{Manager: manager, DryRun: true}
+	o.trial.after, err = s.cluster.Apply(ctx, o.mapping, o.send, opts)
+	var conflict *kube.Conflict
+	if errors.As(err, &conflict) && len(conflict.Fields) > 0 {
+		o.trial.conflicts = conflict.Fields
+		opts.Force = true
+		o.trial.after, err = s.cluster.Apply(ctx, o.mapping, o.send, opts)
+	}
+	return err
+}
+
+// compare looks at what a dry run gave.
+func (o *object) compare() (err error) {
+	if o.live == nil {
+		return nil
+	}
+	o.trial.equal = diff.Equal(diff.Clean(o.live), diff.Clean(o.trial.after))
+	o.trial.owned, err = diff.SameOwner(o.live, o.trial.after, manager)
+	return err
+}
+
+// failed makes of an error what the plan says of the object. What concerns
+// more than this object is an error.
+func (s *set) failed(ctx context.Context, o *object, err error) error {
+	o.trial.after = nil
+	var status apierrors.APIStatus
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, driver.ErrUnreachable), errors.Is(err, kube.ErrUncertain), !errors.As(err, &status):
+		return fmt.Errorf("%s: %w", o.ref, err)
+	case strings.Contains(err.Error(), "does not support dry run"):
+		o.trial.unsure = "an admission webhook takes no dry runs"
+	case errors.Is(err, kube.ErrNotFound) && s.want[namespaceRef(o.ref.Namespace)] != nil:
+		o.trial.unsure = "its namespace comes with the same commit"
+	case apierrors.IsInvalid(err) && o.live != nil && s.fresh(ctx, o):
+		o.trial.replace = reason(err)
+	default:
+		o.trial.refused = reason(err)
+	}
+	// What was applied and still stands needs no leave to be changed.
+	if o.live != nil && s.settled(o) && diff.Holds(o.live.Object, o.send.Object) {
+		o.trial = trial{equal: true, owned: true}
+	}
+	return nil
+}
+
+// settled tells that the very same was applied last.
+func (s *set) settled(o *object) bool {
+	owned, ok := s.in.Inventory[o.key()]
+	return ok && !owned.Pending && owned.Hash == o.hash
+}
