@@ -21,7 +21,8 @@ type Cluster struct {
 	config   *rest.Config
 	dynamic  dynamic.Interface
 	metadata metadata.Interface
-	kinds    *kinds // shared by all that act on this server
+	watches  metadata.Interface // for requests that go on for long
+	kinds    *kinds             // shared by all that act on this server
 	uid      *once
 }
 
@@ -45,7 +46,12 @@ func (c *Cluster) clients() (err error) {
 		return err
 	}
 	meta := metadata.ConfigFor(c.config)
-	c.metadata, err = metadata.NewForConfig(meta)
+	if c.metadata, err = metadata.NewForConfig(meta); err != nil {
+		return err
+	}
+	meta = rest.CopyConfig(meta)
+	meta.Timeout = 0 // it would end every watch
+	c.watches, err = metadata.NewForConfig(meta)
 	return err
 }
 

@@ -23,11 +23,11 @@ func (c *Cluster) in(m Mapping, namespace string) dynamic.ResourceInterface {
 	return c.dynamic.Resource(m.Resource).Namespace(namespace)
 }
 
-func (c *Cluster) metaIn(m Mapping, namespace string) metadata.ResourceInterface {
+func metaIn(meta metadata.Interface, m Mapping, namespace string) metadata.ResourceInterface {
 	if !m.Namespaced || namespace == "" {
-		return c.metadata.Resource(m.Resource)
+		return meta.Resource(m.Resource)
 	}
-	return c.metadata.Resource(m.Resource).Namespace(namespace)
+	return meta.Resource(m.Resource).Namespace(namespace)
 }
 
 // Get reads one object; one that is not there is ErrNotFound.
@@ -54,23 +54,36 @@ func (c *Cluster) List(ctx context.Context, m Mapping, namespace string, opts me
 
 // ListMeta reads the metadata of all objects of a kind, as List does.
 func (c *Cluster) ListMeta(ctx context.Context, m Mapping, namespace string) (items []metav1.PartialObjectMetadata, version string, err error) {
+	version, err = c.EachMeta(ctx, m, namespace, func(o *metav1.PartialObjectMetadata) { items = append(items, *o) })
+	if err != nil {
+		return nil, "", err
+	}
+	return items, version, nil
+}
+
+// EachMeta hands on the metadata of all objects of a kind, page by page. What
+// was handed on counts only when there is no error.
+func (c *Cluster) EachMeta(ctx context.Context, m Mapping, namespace string, each func(*metav1.PartialObjectMetadata)) (version string, err error) {
 	opts := metav1.ListOptions{Limit: page}
 	for {
-		l, err := c.metaIn(m, namespace).List(ctx, opts)
+		l, err := metaIn(c.metadata, m, namespace).List(ctx, opts)
 		if err != nil {
-			return nil, "", wrap(fmt.Errorf("list metadata of %s: %w", m.Resource.GroupResource(), err))
+			return "", wrap(fmt.Errorf("list metadata of %s: %w", m.Resource.GroupResource(), err))
 		}
-		items = append(items, l.Items...)
+		for i := range l.Items {
+			each(&l.Items[i])
+		}
 		if opts.Continue = l.GetContinue(); opts.Continue == "" {
-			return items, l.GetResourceVersion(), nil
+			return l.GetResourceVersion(), nil
 		}
 	}
 }
 
 // WatchMeta follows the metadata of a kind from a resource version on, with
-// bookmarks.
+// bookmarks. No timeout ends it: the caller has to see to a server that falls
+// silent.
 func (c *Cluster) WatchMeta(ctx context.Context, m Mapping, namespace, version string) (watch.Interface, error) {
-	w, err := c.metaIn(m, namespace).Watch(ctx, metav1.ListOptions{ResourceVersion: version, AllowWatchBookmarks: true})
+	w, err := metaIn(c.watches, m, namespace).Watch(ctx, metav1.ListOptions{ResourceVersion: version, AllowWatchBookmarks: true})
 	return w, wrap(err)
 }
 
