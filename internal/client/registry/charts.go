@@ -17,26 +17,21 @@ import (
 	"trueup.dev/trueup/internal/driver"
 )
 
-// Chart is one version of a chart in a chart repository.
-type Chart struct {
-	Version    string
-	AppVersion string
-	Digest     string // of the archive, sha256:…; "" where the index has none
-	Created    time.Time
-	Deprecated bool
-
-	urls []string
+// chart is one version of a chart in a chart repository.
+type chart struct {
+	version string
+	digest  string // of the archive, sha256:…; "" where the index has none
+	created time.Time
+	urls    []string
 }
 
 // indexFile is the part of an index.yaml that counts here.
 type indexFile struct {
 	Entries map[string][]struct {
-		Version    string   `yaml:"version"`
-		AppVersion string   `yaml:"appVersion"`
-		Digest     string   `yaml:"digest"`
-		Created    string   `yaml:"created"`
-		Deprecated bool     `yaml:"deprecated"`
-		URLs       []string `yaml:"urls"`
+		Version string   `yaml:"version"`
+		Digest  string   `yaml:"digest"`
+		Created string   `yaml:"created"`
+		URLs    []string `yaml:"urls"`
 	} `yaml:"entries"`
 }
 
@@ -47,7 +42,7 @@ type indexes struct {
 }
 
 type keptIndex struct {
-	charts map[string][]Chart
+	charts map[string][]chart
 	until  time.Time
 }
 
@@ -68,9 +63,32 @@ func newWeb(g *guard, l *login) *http.Client {
 	}}
 }
 
-// Charts lists the versions of a chart in a chart repository, in the order of
-// its index.
-func (c *Client) Charts(ctx context.Context, rawURL, name string) ([]Chart, error) {
+// ChartVersions lists the versions of a chart in a chart repository, in the
+// order of its index.
+func (c *Client) ChartVersions(ctx context.Context, rawURL, name string) ([]string, error) {
+	list, err := c.versions(ctx, rawURL, name)
+	out := make([]string, len(list))
+	for i := range list {
+		out[i] = list[i].version
+	}
+	return out, err
+}
+
+// ChartVersion gives the digest of a chart's archive, "" where the index has
+// none, and when it was made.
+func (c *Client) ChartVersion(ctx context.Context, rawURL, name, version string) (digest string, created time.Time, err error) {
+	list, err := c.versions(ctx, rawURL, name)
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	i := slices.IndexFunc(list, func(ch chart) bool { return ch.version == version })
+	if i < 0 {
+		return "", time.Time{}, fmt.Errorf("%s has no version %.100q of the chart %q: %w", shown(rawURL), version, name, ErrNotFound)
+	}
+	return list[i].digest, list[i].created, nil
+}
+
+func (c *Client) versions(ctx context.Context, rawURL, name string) ([]chart, error) {
 	d, p, err := c.find(rawURL, "")
 	if err != nil {
 		return nil, err
@@ -88,11 +106,11 @@ func (c *Client) Charts(ctx context.Context, rawURL, name string) ([]Chart, erro
 	if !ok {
 		return nil, fmt.Errorf("%s has no chart %.100q: %w", shown(rawURL), name, ErrNotFound)
 	}
-	return slices.Clone(list), nil
+	return list, nil
 }
 
 // charts reads the index of a repository.
-func (c *Client) charts(ctx context.Context, d *door, p place) (map[string][]Chart, error) {
+func (c *Client) charts(ctx context.Context, d *door, p place) (map[string][]chart, error) {
 	base := repositoryURL(p)
 	d.index.mu.Lock()
 	defer d.index.mu.Unlock()
@@ -118,7 +136,7 @@ func repositoryURL(p place) string {
 	return strings.TrimRight(p.scheme+"://"+p.host+"/"+p.path, "/")
 }
 
-func parseIndex(body []byte) (map[string][]Chart, error) {
+func parseIndex(body []byte) (map[string][]chart, error) {
 	var f indexFile
 	if err := yaml.Unmarshal(body, &f); err != nil {
 		return nil, err
@@ -126,19 +144,19 @@ func parseIndex(body []byte) (map[string][]Chart, error) {
 	if f.Entries == nil {
 		return nil, errors.New("it has no entries")
 	}
-	out := make(map[string][]Chart, len(f.Entries))
+	out := make(map[string][]chart, len(f.Entries))
 	for name, list := range f.Entries {
-		out[name] = []Chart{} // a chart without versions is there all the same
+		out[name] = []chart{} // a chart without versions is there all the same
 		for _, e := range list {
 			if e.Version == "" || len(e.Version) > 256 {
 				continue
 			}
-			ch := Chart{Version: e.Version, AppVersion: e.AppVersion, Deprecated: e.Deprecated, urls: e.URLs}
+			ch := chart{version: e.Version, urls: e.URLs}
 			if digest := "sha256:" + strings.TrimPrefix(e.Digest, "sha256:"); CheckDigest(digest) == nil {
-				ch.Digest = digest
+				ch.digest = digest
 			}
 			if at, err := time.Parse(time.RFC3339, e.Created); err == nil {
-				ch.Created = at
+				ch.created = at
 			}
 			out[name] = append(out[name], ch)
 		}
@@ -147,7 +165,7 @@ func parseIndex(body []byte) (map[string][]Chart, error) {
 }
 
 // chart fetches the archive of a chart.
-func (c *Client) chart(ctx context.Context, d *door, p place, name, version, digest string) ([]byte, error) {
+func (c *Client) archive(ctx context.Context, d *door, p place, name, version, digest string) ([]byte, error) {
 	if name == "" || version == "" {
 		return nil, driver.Permanent(errors.New("a chart in a chart repository needs its name and version"))
 	}
@@ -156,14 +174,14 @@ func (c *Client) chart(ctx context.Context, d *door, p place, name, version, dig
 		if err != nil {
 			return nil, err
 		}
-		i := slices.IndexFunc(all[name], func(ch Chart) bool { return ch.Version == version })
+		i := slices.IndexFunc(all[name], func(ch chart) bool { return ch.version == version })
 		if i < 0 {
 			return nil, fmt.Errorf("the repository has no version %q of a chart %q: %w", version, name, ErrNotFound)
 		}
 		ch := all[name][i]
 		switch {
-		case ch.Digest != "" && ch.Digest != digest:
-			return nil, driver.Permanent(fmt.Errorf("%w: the repository says that version %s has the digest %s", ErrContent, version, ch.Digest))
+		case ch.digest != "" && ch.digest != digest:
+			return nil, driver.Permanent(fmt.Errorf("%w: the repository says that version %s has the digest %s", ErrContent, version, ch.digest))
 		case len(ch.urls) == 0:
 			return nil, driver.Permanent(fmt.Errorf("%w: the index does not say where version %s lies", ErrContent, version))
 		}

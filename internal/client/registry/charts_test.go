@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -51,9 +52,13 @@ func TestChartsAreFetchedByDigest(t *testing.T) {
 	s := Source{URL: srv.URL + "/stable", Insecure: true, Username: "robot", Password: "env:TOKEN"}
 	passwords := vault{"env:TOKEN": "right"}
 	c := client(t, Options{Sources: []Source{s}, Secret: passwords.get})
-	list, err := c.Charts(t.Context(), s.URL, "shop")
-	if err != nil || len(list) != 3 || list[1].Version != "1.10.0" || list[1].AppVersion != "app-1.10.0" || list[1].Digest != sumOf(archives["1.10.0"]) || list[1].Created.IsZero() {
+	list, err := c.ChartVersions(t.Context(), s.URL, "shop")
+	if err != nil || !slices.Equal(list, []string{"2.0.0-rc.1", "1.10.0", "1.2.0"}) {
 		t.Fatalf("%+v, %v", list, err)
+	}
+	digest, created, err := c.ChartVersion(t.Context(), s.URL, "shop", "1.10.0")
+	if err != nil || digest != sumOf(archives["1.10.0"]) || created.IsZero() {
+		t.Fatalf("%s %v %v", digest, created, err)
 	}
 	for v, want := range archives {
 		got, err := c.Fetch(t.Context(), s.URL+"/", "shop", v, sumOf(want))
@@ -68,14 +73,14 @@ func TestChartsAreFetchedByDigest(t *testing.T) {
 	if _, err = c.Fetch(t.Context(), s.URL, "shop", "7.0.0", sumOf(nil)); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a version that is not there: %v", err)
 	}
-	if _, err = c.Charts(t.Context(), s.URL, "other"); !errors.Is(err, ErrNotFound) {
+	if _, err = c.ChartVersions(t.Context(), s.URL, "other"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a chart that is not there: %v", err)
 	}
-	if _, err = c.Charts(t.Context(), srv.URL, "shop"); !errors.Is(err, ErrRefused) {
+	if _, err = c.ChartVersions(t.Context(), srv.URL, "shop"); !errors.Is(err, ErrRefused) {
 		t.Errorf("above the source: %v", err)
 	}
 	s.Username, s.Password = "", ""
-	if _, err = client(t, Options{Sources: []Source{s}}).Charts(t.Context(), s.URL, "shop"); !errors.Is(err, ErrDenied) {
+	if _, err = client(t, Options{Sources: []Source{s}}).ChartVersions(t.Context(), s.URL, "shop"); !errors.Is(err, ErrDenied) {
 		t.Errorf("without a password: %v", err)
 	}
 }
@@ -136,6 +141,26 @@ func TestHostileIndexes(t *testing.T) {
 		c := client(t, Options{Sources: []Source{{URL: srv.URL, Insecure: true}}})
 		if _, err := c.Fetch(t.Context(), srv.URL, "shop", "1.2.0", sumOf([]byte(body))); !errors.Is(err, ErrContent) {
 			t.Errorf("%s: %.200v", what, err)
+		}
+		srv.Close()
+	}
+}
+
+// TestAnIndexThatLies: the digest that is pinned counts, whatever the index and
+// the archive say.
+func TestAnIndexThatLies(t *testing.T) {
+	want := sumOf([]byte("what was reviewed"))
+	for what, digest := range map[string]string{"none": "", "the pinned one": want[7:]} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "index.yaml") {
+				_, _ = w.Write([]byte("entries: {shop: [{version: 1.2.0, digest: \"" + digest + "\", urls: [x.tgz]}]}"))
+				return
+			}
+			_, _ = w.Write([]byte("something else"))
+		}))
+		c := client(t, Options{Sources: []Source{{URL: srv.URL, Insecure: true}}})
+		if b, err := c.Fetch(t.Context(), srv.URL, "shop", "1.2.0", want); !errors.Is(err, ErrContent) {
+			t.Errorf("the index has %s: %q, %v", what, b, err)
 		}
 		srv.Close()
 	}

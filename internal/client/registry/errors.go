@@ -37,6 +37,9 @@ func (l *Limited) Error() string {
 	return fmt.Sprintf("%s takes no more requests until %s", l.Host, l.Until.UTC().Format(time.RFC3339))
 }
 
+// RetryAt is when to ask again.
+func (l *Limited) RetryAt() time.Time { return l.Until }
+
 // Unwrap makes it an environment that can't be reached now.
 func (l *Limited) Unwrap() error { return driver.ErrUnreachable }
 

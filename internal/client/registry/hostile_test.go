@@ -207,7 +207,7 @@ func TestSourcesAreChecked(t *testing.T) {
 		{URL: "oci://docker.io/library", Hosts: []string{"auth.docker.io", "*.cloudflarestorage.com"}}, {URL: "oci://reg.example.com"},
 		{URL: "https://charts.example.com/stable/"}, {URL: "http://charts.example.com", Insecure: true}, {URL: "oci://[::1]:5000/x", Insecure: true},
 	}
-	if err := Validate(good); err != nil {
+	if err := Check("sources", good).Err(); err != nil {
 		t.Error(err)
 	}
 	for _, s := range []Source{
@@ -216,12 +216,12 @@ func TestSourcesAreChecked(t *testing.T) {
 		{URL: "oci://reg.example.com", Username: "u", Password: "hunter2"}, {URL: "oci://reg.example.com", CA: "x", Insecure: true}, {URL: "oci://reg.example.com", Hosts: []string{"*"}},
 		{URL: "oci://reg.example.com", Hosts: []string{"*.com"}}, {URL: "oci://reg.example.com", Hosts: []string{"https://x.example.com"}}, {URL: "https://x.example.com/a?b"},
 	} {
-		if err := s.Validate(); err == nil || strings.Contains(err.Error(), "hunter2") {
+		if err := s.Check("x").Err(); err == nil || strings.Contains(err.Error(), "hunter2") || !strings.HasPrefix(err.Error(), "x.") {
 			t.Errorf("%+v: %v", s, err)
 		}
 	}
-	if err := Validate([]Source{good[0], good[0]}); err == nil {
-		t.Error("a source twice is accepted")
+	if err := Check("sources", []Source{good[0], good[0]}).Err(); err == nil || !strings.HasPrefix(err.Error(), "sources[1].url: ") {
+		t.Errorf("a source twice: %v", err)
 	}
 }
 
@@ -231,6 +231,9 @@ func TestDockerHubHasTwoNames(t *testing.T) {
 		if err := c.Allows(url); err != nil {
 			t.Errorf("%s: %v", url, err)
 		}
+	}
+	if !Covers([]Source{{URL: "oci://docker.io/library"}}, "oci://docker.io/nginx") || Covers([]Source{{URL: "oci://docker.io/library"}}, "oci://docker.io/evil/nginx") {
+		t.Error("Covers says something else")
 	}
 	if c.Allows("oci://docker.io/evil/nginx") == nil {
 		t.Error("another namespace is allowed")

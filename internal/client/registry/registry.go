@@ -15,7 +15,6 @@ import (
 	"strings"
 	"time"
 
-	imagename "github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"golang.org/x/sync/singleflight"
 
@@ -66,7 +65,7 @@ type door struct {
 
 // New makes a client; it does not connect.
 func New(o Options) (*Client, error) {
-	if err := Validate(o.Sources); err != nil {
+	if err := Check("sources", o.Sources).Err(); err != nil {
 		return nil, driver.Permanent(err)
 	}
 	if o.Now == nil {
@@ -129,9 +128,7 @@ func (c *Client) find(rawURL, name string) (*door, place, error) {
 			return nil, p, driver.Permanent(fmt.Errorf("%s with the name %q: %w", shown(rawURL), name, err))
 		}
 	}
-	if p.oci && p.host == imagename.DefaultRegistry && p.path != "" && !strings.Contains(p.path, "/") {
-		p.path = "library/" + p.path
-	}
+	p = p.asked()
 	var found *door
 	for _, d := range c.doors {
 		if p.below(d.place) && (found == nil || len(d.path) > len(found.path)) {
@@ -188,7 +185,7 @@ func (c *Client) Fetch(ctx context.Context, rawURL, name, version, digest string
 			}
 			return s.artefact(ctx, digest)
 		}
-		return c.chart(ctx, d, p, name, version, digest)
+		return c.archive(ctx, d, p, name, version, digest)
 	})
 	select {
 	case <-ctx.Done():

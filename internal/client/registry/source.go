@@ -10,10 +10,12 @@ import (
 	"net/url"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
 
+	"trueup.dev/trueup/internal/plan"
 	"trueup.dev/trueup/internal/secret"
 )
 
@@ -38,28 +40,73 @@ type Source struct {
 	Hosts []string `yaml:"hosts,omitempty" json:"hosts,omitempty" strict:"one"`
 }
 
-// Validate says what is wrong with a source.
-func (s Source) Validate() error {
-	_, err := s.parse()
-	return err
-}
-
-// Validate says what is wrong with a list of sources, with the place in it.
-func Validate(sources []Source) error {
-	var errs []error
+// Check says what is wrong with a list of sources; field is what the list is
+// called in its file.
+func Check(field string, sources []Source) plan.Diagnostics {
+	var diags plan.Diagnostics
 	seen := map[string]bool{}
 	for i, s := range sources {
-		if err := s.Validate(); err != nil {
-			errs = append(errs, fmt.Errorf("sources[%d]: %w", i, err))
-			continue
-		}
-		if key := strings.TrimRight(s.URL, "/"); seen[key] {
-			errs = append(errs, fmt.Errorf("sources[%d]: %s stands there twice", i, s.URL))
+		at := fmt.Sprintf("%s[%d]", field, i)
+		found := s.Check(at)
+		diags = append(diags, found...)
+		if key := strings.TrimRight(s.URL, "/"); found == nil && seen[key] {
+			diags.Errorf(plan.Source{}, at+".url", "remove one of the two", "%s stands there twice", s.URL)
 		} else {
 			seen[key] = true
 		}
 	}
-	return errors.Join(errs...)
+	return diags
+}
+
+// Check says what is wrong with a source; field is what it is called in its
+// file, "" for what stands around it.
+func (s Source) Check(field string) plan.Diagnostics {
+	var diags plan.Diagnostics
+	bad := func(at, mend, format string, args ...any) {
+		if field != "" {
+			at = field + "." + at
+		}
+		diags.Errorf(plan.Source{}, at, mend, format, args...)
+	}
+	p, err := parsePlace(s.URL)
+	switch {
+	case err != nil:
+		bad("url", "write oci://HOST/PATH for a registry, https://HOST/PATH for a chart repository", "%s", err)
+	case p.scheme == "http" && !s.Insecure:
+		bad("url", "use https, or set insecure", "plain HTTP shows everything to anybody on the way")
+	case p.scheme == "https" && s.Insecure:
+		bad("insecure", "write http in the URL if plain HTTP is meant", "the URL says https")
+	}
+	if s.Insecure && s.CA != "" {
+		bad("ca", "leave out ca or insecure", "plain HTTP has no certificates")
+	}
+	if (s.Username == "") != (s.Password == "") {
+		bad("username", "give both, or neither", "username and password go together")
+	}
+	if s.Password != "" && s.Password.Scheme() == "" {
+		bad("password", "write a reference, such as env:REGISTRY_TOKEN", "it is no reference to a secret")
+	}
+	for i, h := range s.Hosts {
+		if !hostGlob.MatchString(h) || strings.HasPrefix(h, "*.") && !strings.Contains(h[2:], ".") {
+			bad(fmt.Sprintf("hosts[%d]", i), "a star may stand for the first parts, as in *.cdn.example.com", "%q is no host name", h)
+		}
+	}
+	return diags
+}
+
+// CheckURL says what is wrong with a URL that is asked for.
+func CheckURL(rawURL string) error {
+	_, err := parsePlace(rawURL)
+	return err
+}
+
+// Covers tells whether a URL lies below one of the sources.
+func Covers(sources []Source, rawURL string) bool {
+	p, err := parsePlace(rawURL)
+	return err == nil && slices.ContainsFunc(sources, func(s Source) bool {
+		q, err := parsePlace(s.URL)
+		return err == nil && p.asked().below(q)
+	})
 }
 
 // place is a URL that was taken apart: one of a source, or one that somebody
@@ -116,6 +163,15 @@ func parsePlace(raw string) (place, error) {
 	return p, nil
 }
 
+// asked is the place that is meant where somebody asks for an image: Docker Hub
+// has its official ones in library.
+func (p place) asked() place {
+	if p.oci && p.host == name.DefaultRegistry && p.path != "" && !strings.Contains(p.path, "/") {
+		p.path = "library/" + p.path
+	}
+	return p
+}
+
 // below tells whether p is q, or lies below it.
 func (p place) below(q place) bool {
 	return p.oci == q.oci && p.host == q.host && (p.oci || p.scheme == q.scheme) && under(p.path, q.path)
@@ -132,26 +188,12 @@ type source struct {
 }
 
 func (s Source) parse() (*source, error) {
+	if err := s.Check("").Err(); err != nil {
+		return nil, err
+	}
 	p, err := parsePlace(s.URL)
 	if err != nil {
-		return nil, fmt.Errorf("url: %w", err)
-	}
-	switch {
-	case p.scheme == "http" && !s.Insecure:
-		return nil, errors.New("url: plain HTTP shows everything to anybody on the way: use https, or set insecure")
-	case p.scheme == "https" && s.Insecure:
-		return nil, errors.New("insecure: the URL says https; write http if plain HTTP is meant")
-	case s.Insecure && s.CA != "":
-		return nil, errors.New("ca: plain HTTP has no certificates; leave out ca or insecure")
-	case (s.Username == "") != (s.Password == ""):
-		return nil, errors.New("username and password go together")
-	case s.Password != "" && s.Password.Scheme() == "":
-		return nil, errors.New("password: write a reference, such as env:REGISTRY_TOKEN, never the password")
-	}
-	for i, h := range s.Hosts {
-		if !hostGlob.MatchString(h) || strings.HasPrefix(h, "*.") && !strings.Contains(h[2:], ".") {
-			return nil, fmt.Errorf("hosts[%d]: %q is no host name; a star may stand for the first parts, as in *.cdn.example.com", i, h)
-		}
+		return nil, err
 	}
 	b, err := json.Marshal(s)
 	if err != nil {
