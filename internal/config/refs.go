@@ -70,6 +70,7 @@ func walkRefs(v reflect.Value, field string, visit func(string, secret.Ref), dep
 			switch {
 			case !sf.IsExported():
 				continue
+			case sf.Anonymous && name == "": // its fields are those of the struct around it
 			case name == "":
 				at = strict.Join(field, strings.ToLower(sf.Name))
 			case name != "-":

@@ -121,6 +121,7 @@ type place struct {
 var (
 	ociPath   = regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
 	plainPath = regexp.MustCompile(`^[A-Za-z0-9._~/+-]*$`)
+	hostForm  = regexp.MustCompile(`^(?:[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?$`)
 	hostGlob  = regexp.MustCompile(`^(?:\*\.)?[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*(?::[0-9]{1,5})?$`)
 )
 
@@ -144,6 +145,9 @@ func parsePlace(raw string) (place, error) {
 		return place{}, errors.New("a URL has a host and a path, and nothing behind them")
 	case u.RawPath != "" || strings.Contains(u.Path, "%") || !plainPath.MatchString(u.Path):
 		return place{}, errors.New("the path holds characters that a URL of a registry or chart repository has not")
+	}
+	if !hostForm.MatchString(strings.ToLower(u.Host)) {
+		return place{}, fmt.Errorf("%.100q is no host", u.Host)
 	}
 	p := place{oci: u.Scheme == "oci", scheme: u.Scheme, host: strings.ToLower(u.Host), path: strings.Trim(u.Path, "/")}
 	if clean := path.Clean("/" + p.path); clean != "/" && clean != "/"+p.path {
