@@ -35,8 +35,10 @@ type fakeWorld struct{ *kubefake.Server }
 
 func (w fakeWorld) Environment() driver.Environment { return environment(w.KubeconfigFor(token), nil) }
 
-func configMap(name, value string) string {
-	return fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: %s\n  namespace: shop\ndata:\n  value: %s\n", name, value)
+func configMap(name, value string) string { return configMapIn("shop", name, value) }
+
+func configMapIn(namespace, name, value string) string {
+	return fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: %s\n  namespace: %s\ndata:\n  value: %s\n", name, namespace, value)
 }
 
 func (w fakeWorld) Set(_ testing.TB, name, value string) {
