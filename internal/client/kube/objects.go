@@ -52,6 +52,22 @@ func (c *Cluster) List(ctx context.Context, m Mapping, namespace string, opts me
 	}
 }
 
+// ListSome reads the first objects of a kind, in one namespace or ("") in all.
+// More is how many there are beyond them; 0 means that the list is whole.
+func (c *Cluster) ListSome(ctx context.Context, m Mapping, namespace string, limit int) (items []unstructured.Unstructured, more int, err error) {
+	l, err := c.in(m, namespace).List(ctx, metav1.ListOptions{Limit: int64(limit)})
+	if err != nil {
+		return nil, 0, wrap(fmt.Errorf("list %s: %w", m.Resource.GroupResource(), err))
+	}
+	if l.GetContinue() != "" {
+		more = 1
+		if n := l.GetRemainingItemCount(); n != nil {
+			more = max(1, int(*n))
+		}
+	}
+	return l.Items, more, nil
+}
+
 // ListMeta reads the metadata of all objects of a kind, as List does.
 func (c *Cluster) ListMeta(ctx context.Context, m Mapping, namespace string) (items []metav1.PartialObjectMetadata, version string, err error) {
 	version, err = c.EachMeta(ctx, m, namespace, func(o *metav1.PartialObjectMetadata) { items = append(items, *o) })

@@ -62,10 +62,11 @@ func (w fakeWorld) MakeUnreadable(testing.TB) func() {
 	})
 }
 
+// TruncateReads lets the first page of a list through, and nothing behind it.
 func (w fakeWorld) TruncateReads(testing.TB) func() {
 	w.Pages(1)
 	undo := w.Deny(func(r kubefake.Request) error {
-		if strings.Contains(r.Path, "continue=") {
+		if strings.Contains(r.Path, "continue=") || r.Verb == "get" && r.Resource.Resource == "configmaps" {
 			return kubefake.Status(http.StatusInternalServerError, "InternalError", "the storage went away")
 		}
 		return nil

@@ -167,7 +167,7 @@ func (s *set) claims(p *plan.Plan) {
 		if slices.ContainsFunc(p.Changes, func(c plan.Change) bool { return c.Key == key }) {
 			continue
 		}
-		base, err := s.base(o)
+		base, err := s.base(o, o.live)
 		if err != nil {
 			continue
 		}

@@ -4,9 +4,7 @@ import (
 	"sync"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
 
 	"trueup.dev/trueup/internal/drivers/kubernetes/manifest"
 )
@@ -29,26 +27,9 @@ type memoKey struct {
 }
 
 type remembered struct {
-	uid     types.UID
-	at      string // generation and metadata, or the resource version
+	base    string // of the object as it was
 	desired string
 	until   time.Time
-}
-
-// moment tells whether an object moved, status aside.
-func (s *set) moment(u *unstructured.Unstructured) string {
-	gen := u.GetGeneration()
-	if gen == 0 {
-		return u.GetResourceVersion()
-	}
-	var fields []metav1.ManagedFieldsEntry
-	for _, e := range u.GetManagedFields() {
-		if e.Subresource == "" {
-			e.Time = nil
-			fields = append(fields, e)
-		}
-	}
-	return s.hash("moment", []any{gen, u.GetLabels(), u.GetAnnotations(), u.GetFinalizers(), u.GetOwnerReferences(), u.GetDeletionTimestamp(), fields})
 }
 
 // equal tells that an object is known to be as desired.
@@ -59,16 +40,30 @@ func (m *memo) equal(s *set, o *object) bool {
 	m.mu.Lock()
 	k, ok := m.known[memoKey{s.in.Target, o.ref}]
 	m.mu.Unlock()
-	return ok && k.desired == o.hash && k.uid == o.live.GetUID() && s.in.Now.Before(k.until) && k.at == s.moment(o.live)
+	if !ok || k.desired != o.hash || !s.in.Now.Before(k.until) {
+		return false
+	}
+	base, err := s.base(o, o.live)
+	return err == nil && base == k.base
 }
 
 // keep remembers that an object was found to be as desired.
 func (m *memo) keep(s *set, o *object, live *unstructured.Unstructured) {
-	r := remembered{uid: live.GetUID(), at: s.moment(live), desired: o.hash, until: s.in.Now.Add(memory)}
+	base, err := s.base(o, live)
+	if err != nil {
+		return
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.known == nil {
 		m.known = map[memoKey]remembered{}
 	}
-	m.known[memoKey{s.in.Target, o.ref}] = r
+	m.known[memoKey{s.in.Target, o.ref}] = remembered{base: base, desired: o.hash, until: s.in.Now.Add(memory)}
+}
+
+// forget drops what is known of an object.
+func (m *memo) forget(s *set, o *object) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.known, memoKey{s.in.Target, o.ref})
 }

@@ -1,15 +1,14 @@
 package kubernetes
 
 import (
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"sync"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"trueup.dev/trueup/internal/client/kube"
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/drivers/kubernetes/diff"
 	"trueup.dev/trueup/internal/drivers/kubernetes/manifest"
@@ -18,8 +17,6 @@ import (
 
 // parallel is how many requests of one target are under way at a time.
 const parallel = 12
-
-func (o *object) key() plan.Key { return plan.Key{Address: o.ref.Address()} }
 
 // Observed reads what is there. A part that can't be read makes all of it
 // unknown.
@@ -45,7 +42,7 @@ func (s *set) Observed(ctx context.Context, in driver.Input, keys []plan.Key) ([
 	for _, o := range objects {
 		if o.live != nil {
 			it := item{Key: o.key(), Kind: kindName(o.ref), Class: classOf(o.ref), Value: side{object: o, live: true}}
-			if it.Hash, err = s.base(o); err != nil {
+			if it.Hash, err = s.base(o, o.live); err != nil {
 				return nil, err
 			}
 			sc.Items = append(sc.Items, it)
@@ -91,82 +88,6 @@ func (s *set) concerned(in driver.Input, keys []plan.Key) ([]*object, error) {
 func (s *set) inScope(ref manifest.Ref) bool {
 	sc, ok := s.in.Scope.(*Scope)
 	return !ok || sc.Contains(plan.Key{Address: ref.Address()}, kindName(ref))
-}
-
-// shelf is a kind in a namespace, which is read by one list.
-type shelf struct {
-	mapping   kube.Mapping
-	namespace string
-	objects   []*object
-}
-
-// read fills in what is there, and counts what is there of the same kinds and
-// is not the target's.
-func (s *set) read(ctx context.Context, objects []*object) (unmanaged int, err error) {
-	places, err := s.places(ctx, objects)
-	if err != nil {
-		return 0, err
-	}
-	others := make([]int, len(places))
-	err = each(ctx, places, func(ctx context.Context, i int) (err error) {
-		others[i], err = s.readPlace(ctx, places[i])
-		return err
-	})
-	for _, n := range others {
-		unmanaged += n
-	}
-	return unmanaged, err
-}
-
-func (s *set) places(ctx context.Context, objects []*object) ([]*shelf, error) {
-	type key struct {
-		resource  string
-		namespace string
-	}
-	by := map[key]*shelf{}
-	var out []*shelf
-	for _, o := range objects {
-		if o.desired == nil {
-			m, err := s.cluster.Preferred(ctx, o.ref.GroupKind())
-			if errors.Is(err, kube.ErrNoKind) {
-				continue // no definition, no objects
-			}
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", o.ref, err)
-			}
-			o.mapping = m
-		}
-		if o.mapping.Resource.Resource == "" {
-			continue
-		}
-		k := key{o.mapping.Resource.String(), o.ref.Namespace}
-		if by[k] == nil {
-			by[k] = &shelf{mapping: o.mapping, namespace: o.ref.Namespace}
-			out = append(out, by[k])
-		}
-		by[k].objects = append(by[k].objects, o)
-	}
-	return out, nil
-}
-
-func (s *set) readPlace(ctx context.Context, p *shelf) (others int, err error) {
-	items, _, err := s.cluster.List(ctx, p.mapping, p.namespace, metav1.ListOptions{})
-	if err != nil {
-		return 0, fmt.Errorf("in namespace %q: %w", p.namespace, err)
-	}
-	by := make(map[string]*object, len(p.objects))
-	for _, o := range p.objects {
-		by[o.ref.Name] = o
-		o.live = nil
-	}
-	for i := range items {
-		if o := by[items[i].GetName()]; o != nil {
-			o.live = &items[i]
-		} else {
-			others++
-		}
-	}
-	return others, nil
 }
 
 // tryAll makes the dry runs.
@@ -222,14 +143,14 @@ loop:
 
 // base stands for what the plan rests on: which object it is, and its fields
 // that are desired or ours. Status and what others own may move.
-func (s *set) base(o *object) (string, error) {
-	owned, err := diff.Owned(o.live, manager)
+func (s *set) base(o *object, live *unstructured.Unstructured) (string, error) {
+	owned, err := diff.Owned(live, manager)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", o.ref, err)
 	}
 	var asked any
 	if o.desired != nil {
-		asked = diff.Overlap(o.live.Object, o.send.Object)
+		asked = diff.Overlap(live.Object, o.send.Object)
 	}
-	return s.hash("base", []any{o.live.GetUID(), asked, diff.Project(o.live.Object, owned)}), nil
+	return s.hash("base", []any{live.GetUID(), asked, diff.Project(live.Object, owned)}), nil
 }

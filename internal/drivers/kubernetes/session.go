@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"k8s.io/client-go/rest"
 
@@ -25,9 +26,11 @@ type session struct {
 	purpose driver.Purpose
 	key     []byte
 	memo    memo
+	shelves shelves
 
-	mu sync.Mutex
-	as map[string]*kube.Cluster // by the user that is impersonated
+	mu   sync.Mutex
+	as   map[string]*kube.Cluster // by the user that is impersonated
+	same time.Time                // when it was last seen to be the same cluster
 }
 
 func newSession(c *Connect, cl *kube.Cluster, env driver.Environment, purpose driver.Purpose) *session {
@@ -100,11 +103,22 @@ func (s *session) clusterFor(spec *Spec) (*kube.Cluster, error) {
 	return c, err
 }
 
+// sameFor is how long a cluster is taken for the same without asking.
+const sameFor = 2 * time.Second
+
 // realm tells which cluster this is, asked anew: an address may lead to
 // another one by now.
 func (s *session) realm(ctx context.Context) (string, error) {
-	if err := s.cluster.Same(ctx); err != nil {
-		return "", err
+	s.mu.Lock()
+	fresh := time.Since(s.same) < sameFor
+	s.mu.Unlock()
+	if !fresh {
+		if err := s.cluster.Same(ctx); err != nil {
+			return "", err
+		}
+		s.mu.Lock()
+		s.same = time.Now()
+		s.mu.Unlock()
 	}
 	uid, err := s.cluster.UID(ctx)
 	return name + ":" + uid, err

@@ -37,7 +37,9 @@ type object struct {
 	send    *unstructured.Unstructured
 	hash    string // of send
 	live    *unstructured.Unstructured
-	trial   trial
+	// unread tells that nobody looked yet whether it is there.
+	unread bool
+	trial  trial
 }
 
 // side is an object as it is desired, or as it is there.

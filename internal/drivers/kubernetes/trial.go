@@ -49,6 +49,16 @@ func (s *set) try(ctx context.Context, o *object) error {
 	}
 	for range tries {
 		err := s.dryRun(ctx, o)
+		if err == nil && o.unread && revision(o.trial.after) == "" {
+			return nil // it is not there
+		}
+		if o.unread {
+			o.unread = false
+			var err2 error
+			if o.live, err2 = s.get(ctx, o); err2 != nil {
+				return err2
+			}
+		}
 		if err != nil {
 			return s.failed(ctx, o, err)
 		}
