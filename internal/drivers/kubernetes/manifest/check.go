@@ -13,7 +13,12 @@ import (
 	"trueup.dev/trueup/internal/plan"
 )
 
-const excludeTip = "if the file is none of the target's, list it under spec.exclude"
+// ExcludeTip and TemplateTip say what to do about a file that is something
+// else than objects.
+const (
+	ExcludeTip  = "if the file is none of the target's, list it under spec.exclude"
+	TemplateTip = "a template? List it under spec.templates, or set spec.render: helm for a chart"
+)
 
 var (
 	versionForm = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
@@ -104,7 +109,7 @@ func (c *checker) strange() string {
 	case c.has("version") && c.has("name"):
 		return "a Helm chart? Set spec.render: helm and the target's path to this directory, or list the file under spec.exclude"
 	}
-	return excludeTip
+	return ExcludeTip
 }
 
 func (c *checker) has(field string) bool { _, ok := c.o[field]; return ok }

@@ -11,18 +11,27 @@ import (
 	"strings"
 
 	yaml "go.yaml.in/yaml/v3"
-)
 
-const templateTip = "a template? List it under spec.templates, or set spec.render: helm for a chart"
+	"trueup.dev/trueup/internal/plan"
+)
 
 // mistake is an error at a line.
 type mistake struct {
 	line      int
 	text, tip string
+	warning   bool
 }
 
 // Error gives the text.
 func (m *mistake) Error() string { return m.text }
+
+func (m *mistake) diagnostic(file string) plan.Diagnostic {
+	d := plan.Diagnostic{Severity: plan.Error, Source: plan.Source{File: file, Line: m.line}, Message: m.text, Mend: m.tip}
+	if m.warning {
+		d.Severity = plan.Warning
+	}
+	return d
+}
 
 // nodes reads the YAML or JSON documents of a chunk. Lines count from the
 // beginning of the file.
@@ -80,7 +89,7 @@ func (c chunk) yamlMistake(err error) error {
 	line := lineOf(c.text, m.line-c.line)
 	switch {
 	case strings.Contains(line, "{{") || bytes.Contains(c.text, []byte("{{")):
-		m.tip = templateTip
+		m.tip = TemplateTip
 	case strings.Contains(line, "\t"):
 		m.tip = "indent with spaces, not tabs"
 	}

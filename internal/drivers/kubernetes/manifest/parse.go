@@ -18,9 +18,9 @@ type Document struct {
 	node  *yaml.Node
 }
 
-// At gives the place of a field: names of fields and numbers of items from the
+// Place gives the place of a field: names of fields and numbers of items from the
 // top. Of a field that is not there it is the nearest one around it.
-func (d Document) At(steps ...any) plan.Source {
+func (d Document) Place(steps ...any) plan.Source {
 	at := plan.Source{File: d.File}
 	n := d.node
 	if n == nil {
@@ -38,6 +38,13 @@ func (d Document) At(steps ...any) plan.Source {
 		at.Line, n = key.Line, value
 	}
 	return at
+}
+
+// At gives the same document with the places of another, which has the same
+// fields.
+func (d Document) At(other Document) Document {
+	d.node = other.node
+	return d
 }
 
 func child(n *yaml.Node, step any) (key, value *yaml.Node) {
@@ -62,8 +69,18 @@ func child(n *yaml.Node, step any) (key, value *yaml.Node) {
 // Documents reads a YAML or JSON file whose documents may be anything. Empty
 // documents are left out. What can be read is given beside the mistakes.
 func Documents(file string, body []byte) ([]Document, plan.Diagnostics) {
+	return documents(file, body, false)
+}
+
+// Lenient reads YAML as templates of charts make it: of a field that stands
+// twice the last counts, with a warning.
+func Lenient(file string, body []byte) ([]Document, plan.Diagnostics) {
+	return documents(file, body, true)
+}
+
+func documents(file string, body []byte, lenient bool) ([]Document, plan.Diagnostics) {
 	var d plan.Diagnostics
-	isJSON := path.Ext(file) == ".json"
+	isJSON := path.Ext(file) == ".json" && !lenient
 	chunks := []chunk{{body, 1}}
 	if !isJSON {
 		chunks = split(body)
@@ -73,15 +90,15 @@ func Documents(file string, body []byte) ([]Document, plan.Diagnostics) {
 		nodes, err := c.nodes(isJSON)
 		var m *mistake
 		if errors.As(err, &m) {
-			d.Errorf(plan.Source{File: file, Line: m.line}, "", m.tip, "%s", m.text)
+			d = append(d, m.diagnostic(file))
 		}
 		for _, n := range nodes {
-			conv := &converter{}
+			conv := &converter{lenient: lenient}
 			v := conv.value(n, 0)
 			for _, m := range conv.found {
-				d.Errorf(plan.Source{File: file, Line: m.line}, "", m.tip, "%s", m.text)
+				d = append(d, m.diagnostic(file))
 			}
-			if v != nil && len(conv.found) == 0 {
+			if v != nil && !conv.failed {
 				out = append(out, Document{Value: v, File: file, node: n})
 			}
 		}
@@ -109,19 +126,19 @@ func (d Document) Objects(found *plan.Diagnostics) []Object {
 func (d Document) objects(found *plan.Diagnostics, at []any, value any, depth int) []Object {
 	m, ok := value.(map[string]any)
 	if !ok {
-		found.Errorf(d.At(at...), "", excludeTip, "this is no Kubernetes object: it is no mapping of fields")
+		found.Errorf(d.Place(at...), "", ExcludeTip, "this is no Kubernetes object: it is no mapping of fields")
 		return nil
 	}
 	items, list := listOf(m)
 	if !list {
-		o := Object{Unstructured: &unstructured.Unstructured{Object: m}, Source: d.At(at...)}
-		if !Check(&o, func(field ...any) plan.Source { return d.At(append(at, field...)...) }, found) {
+		o := Object{Unstructured: &unstructured.Unstructured{Object: m}, Source: d.Place(at...)}
+		if !Check(&o, func(field ...any) plan.Source { return d.Place(append(at, field...)...) }, found) {
 			return nil
 		}
 		return []Object{o}
 	}
 	if depth > 3 {
-		found.Errorf(d.At(at...), "", "", "lists lie within lists")
+		found.Errorf(d.Place(at...), "", "", "lists lie within lists")
 		return nil
 	}
 	var out []Object

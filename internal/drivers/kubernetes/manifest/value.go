@@ -24,13 +24,26 @@ type converter struct {
 	nodes   int
 	aliased int
 	inAlias int
+	lenient bool // a field that stands twice is no error: the last one counts
 	found   []*mistake
+	failed  bool
 }
 
 func (c *converter) errorf(n *yaml.Node, tip, format string, args ...any) {
+	c.failed = true
 	if len(c.found) < 20 {
 		c.found = append(c.found, &mistake{line: n.Line, text: fmt.Sprintf(format, args...), tip: tip})
 	}
+}
+
+// twice reports a field that stands twice, and tells whether the second counts.
+func (c *converter) twice(k *yaml.Node, key string, first int) bool {
+	text := fmt.Sprintf("the field %s stands here twice; first in line %d", Short(key), first)
+	if len(c.found) < 20 {
+		c.found = append(c.found, &mistake{line: k.Line, text: text, tip: "remove one of the two", warning: c.lenient})
+	}
+	c.failed = c.failed || !c.lenient
+	return c.lenient
 }
 
 func (c *converter) value(n *yaml.Node, depth int) any {
@@ -90,8 +103,7 @@ func (c *converter) mapping(n *yaml.Node, depth int) map[string]any {
 		if !ok {
 			continue
 		}
-		if first, dup := lines[key]; dup {
-			c.errorf(k, "remove one of the two", "the field %s stands here twice; first in line %d", Short(key), first)
+		if first, dup := lines[key]; dup && !c.twice(k, key, first) {
 			continue
 		}
 		lines[key] = k.Line
@@ -137,7 +149,7 @@ func (c *converter) key(k *yaml.Node) (string, bool) {
 	if k.Kind != yaml.ScalarNode {
 		tip := ""
 		if k.Kind == yaml.MappingNode { // {{ .name }} is a mapping within a mapping
-			tip = templateTip
+			tip = TemplateTip
 		}
 		c.errorf(k, tip, "the name of a field must be text")
 		return "", false

@@ -21,13 +21,20 @@ const (
 
 // files reads the snapshot within limits.
 type files struct {
-	ctx   context.Context
-	tree  fs.FS
-	count int
-	bytes int64
+	ctx     context.Context
+	tree    fs.FS
+	decrypt func(ctx context.Context, name string, data []byte) ([]byte, error)
+	count   int
+	bytes   int64
+	secrets *secrets
+	sealed  map[string]bool   // files that stay encrypted
+	shown   map[string][]byte // decrypted files as they lie in Git
+	notes   map[string]bool   // what makes the rendering incomplete
 }
 
-func newFiles(ctx context.Context, in Input) *files { return &files{ctx: ctx, tree: in.Tree} }
+func newFiles(ctx context.Context, in Input) *files {
+	return &files{ctx: ctx, tree: in.Tree, decrypt: in.Decrypt, secrets: newSecrets(), sealed: map[string]bool{}, shown: map[string][]byte{}, notes: map[string]bool{}}
+}
 
 // tooMuch is a limit that the repository's content exceeds.
 type tooMuch string
@@ -87,8 +94,12 @@ func inRepository(name string, err error) (plan.Diagnostic, bool) {
 	var (
 		out  outside
 		much tooMuch
+		bad  *badFile
 		p    *fs.PathError
 	)
+	if errors.As(err, &bad) {
+		return bad.d, true
+	}
 	if errors.As(err, &p) && p.Path != "" {
 		d.File = path.Clean(p.Path)
 	}

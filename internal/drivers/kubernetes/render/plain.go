@@ -92,11 +92,26 @@ func (r *run) plain() error {
 		if body == nil {
 			continue
 		}
-		objects, found := manifest.Parse(n, body)
-		r.out.Objects = append(r.out.Objects, objects...)
-		r.out.Diagnostics = append(r.out.Diagnostics, found...)
+		r.parse(n, body)
 	}
 	return nil
+}
+
+// parse takes the objects of a file. Lines are those of the file in Git, also
+// where it had to be decrypted.
+func (r *run) parse(name string, body []byte) {
+	docs, found := manifest.Documents(name, body)
+	if shown, ok := r.files.shown[name]; ok {
+		if places, _ := manifest.Documents(name, shown); len(places) == len(docs) {
+			for i := range docs {
+				docs[i] = docs[i].At(places[i])
+			}
+		}
+	}
+	for _, doc := range docs {
+		r.out.Objects = append(r.out.Objects, doc.Objects(&found)...)
+	}
+	r.out.Diagnostics = append(r.out.Diagnostics, found...)
 }
 
 // plainFiles lists the files to read, in the order of their names.
@@ -185,7 +200,7 @@ func matches(globs []string, rel string) bool {
 // text reads a plain file and fills values in where it is a template. It gives
 // nil for a file whose mistake is reported.
 func (r *run) text(name string) ([]byte, error) {
-	body, err := r.files.read(name)
+	body, err := r.files.open(name)
 	if err != nil {
 		return nil, err
 	}

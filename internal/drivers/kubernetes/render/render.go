@@ -6,8 +6,10 @@ package render
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 
@@ -65,44 +67,78 @@ type Result struct {
 // Render makes the objects. Mistakes in the files are diagnostics; the error
 // is for what keeps it from reading at all.
 func Render(ctx context.Context, in Input) (*Result, error) {
-	r := newRun(ctx, in)
 	if in.Tree == nil {
 		return nil, fmt.Errorf("there is no snapshot")
 	}
+	if in.Spec.Source != nil {
+		return renderArtefact(ctx, in)
+	}
+	r := newRun(ctx, in)
 	format, err := r.format()
 	if err != nil {
 		return r.result(), r.failure(err)
 	}
-	switch format {
-	case Plain:
-		err = r.plain()
-	default:
-		r.out.Diagnostics.Errorf(plan.Source{File: in.Path}, "spec.render", "", "%s is not built in", format)
+	if format == Plain {
+		err = r.evaluate(format)
+	} else {
+		err = r.failure(r.sandboxed(format))
 	}
 	if err != nil {
+		return r.result(), err
+	}
+	return r.result(), ctx.Err()
+}
+
+// renderArtefact renders the files of an artefact in the place of the
+// snapshot's. They are called by its URL.
+func renderArtefact(ctx context.Context, in Input) (*Result, error) {
+	r, from := newRun(ctx, in), *in.Spec.Source
+	body, err := r.fetch(from.Source)
+	if err != nil || body == nil {
+		return r.result(), err
+	}
+	files := memory{}
+	if err := untar(from.URL, body, func(name string, data []byte) error { files[name] = data; return nil }); err != nil {
 		return r.result(), r.failure(err)
 	}
-	r.finish()
-	return r.result(), ctx.Err()
+	in.Tree, in.Path, in.Spec.Source = files, path.Clean(from.Path), nil
+	res, err := Render(ctx, in)
+	if err != nil {
+		return res, err
+	}
+	for i := range res.Objects {
+		res.Objects[i].Source.File = from.URL + "//" + res.Objects[i].Source.File
+	}
+	for i := range res.Diagnostics {
+		res.Diagnostics[i].File = from.URL + "//" + res.Diagnostics[i].File
+	}
+	return res, nil
 }
 
 // run is one rendering.
 type run struct {
-	ctx   context.Context
-	in    Input
-	files *files
-	out   Result
-	// values are the names of values used; incomplete are reasons, each once.
-	values, incomplete map[string]bool
+	ctx    context.Context
+	in     Input
+	files  *files
+	out    Result
+	values map[string]bool // names of values used
 }
 
 func newRun(ctx context.Context, in Input) *run {
-	return &run{ctx: ctx, in: in, files: newFiles(ctx, in), values: map[string]bool{}, incomplete: map[string]bool{}}
+	return &run{ctx: ctx, in: in, files: newFiles(ctx, in), values: map[string]bool{}}
 }
 
 // failure makes a diagnostic of an error that lies in the repository, and
 // gives back any other.
 func (r *run) failure(err error) error {
+	var many *manyBad
+	if errors.As(err, &many) {
+		r.out.Diagnostics = append(r.out.Diagnostics, many.d...)
+		return nil
+	}
+	if err == nil {
+		return nil
+	}
 	if d, ok := inRepository(r.in.Path, err); ok {
 		r.out.Diagnostics = append(r.out.Diagnostics, d)
 		return nil
@@ -111,20 +147,22 @@ func (r *run) failure(err error) error {
 }
 
 func (r *run) result() *Result {
+	r.scrub()
 	r.out.Values = sortedKeys(r.values)
-	r.out.Incomplete = sortedKeys(r.incomplete)
+	r.out.Incomplete = sortedKeys(r.files.notes)
 	return &r.out
 }
 
 // finish checks what only all objects together show.
 func (r *run) finish() {
-	if len(r.out.Objects) == 0 && len(r.incomplete) == 0 && r.out.Diagnostics.Err() == nil {
+	if len(r.out.Objects) == 0 && len(r.files.notes) == 0 && r.out.Diagnostics.Err() == nil {
 		r.out.Diagnostics.Errorf(plan.Source{File: r.in.Path}, "path", "files that ask for nothing never remove anything; destroy the target if that is meant", "%s holds no objects", r.in.Path)
 	}
 	if len(r.out.Objects) > maxObjects {
 		r.out.Diagnostics.Errorf(plan.Source{File: r.in.Path}, "path", "split the target", "there are %d objects; a target may have %d at most", len(r.out.Objects), maxObjects)
 	}
 	r.duplicates()
+	r.mark()
 	slices.SortStableFunc(r.out.Diagnostics, func(a, b plan.Diagnostic) int {
 		if c := strings.Compare(a.File, b.File); c != 0 {
 			return c
@@ -160,4 +198,4 @@ func isHook(o *manifest.Object) bool {
 }
 
 // note remembers why the rendering is not the whole truth.
-func (r *run) note(format string, args ...any) { r.incomplete[fmt.Sprintf(format, args...)] = true }
+func (r *run) note(format string, args ...any) { r.files.note(format, args...) }

@@ -45,10 +45,9 @@ type Spec struct {
 	// {{ .name }} stands for a value that the target declares. Of formats plain
 	// and kustomize.
 	Templates []string `yaml:"templates,omitempty" json:"templates,omitempty"`
-	// Source is an OCI artefact whose files are rendered instead of the
-	// repository's; the path is then one inside of it. Charts have a source of
-	// their own.
-	Source *Source `yaml:"source,omitempty" json:"source,omitempty"`
+	// Source is an artefact whose files are rendered instead of the
+	// repository's. Charts have a source of their own, helm.source.
+	Source *Artefact `yaml:"source,omitempty" json:"source,omitempty"`
 	// Helm says how a chart is rendered.
 	Helm *HelmSpec `yaml:"helm,omitempty" json:"helm,omitempty"`
 	// Kustomize says what a kustomization may use.
@@ -67,6 +66,13 @@ type Source struct {
 	Version string `yaml:"version,omitempty" json:"version,omitempty"`
 	// Digest is sha256:… of the artefact's manifest, or of a chart's package.
 	Digest string `yaml:"digest" json:"digest" jsonschema:"required"`
+}
+
+// Artefact is a source of files, and the path inside of it that is rendered.
+type Artefact struct {
+	Source `yaml:",inline"`
+	// Path is a file or directory of the artefact; the default is all of it.
+	Path string `yaml:"path,omitempty" json:"path,omitempty"`
 }
 
 // HelmSpec says how a chart is rendered.
@@ -156,7 +162,12 @@ func (s *Spec) Validate() plan.Diagnostics {
 	checkGlobs(&d, "include", s.Include)
 	checkGlobs(&d, "exclude", s.Exclude)
 	checkGlobs(&d, "templates", s.Templates)
-	s.Source.check(&d, "source")
+	if s.Source != nil {
+		s.Source.check(&d, "source")
+		if s.Source.Path != "" {
+			checkPath(&d, "source.path", s.Source.Path)
+		}
+	}
 	s.Helm.check(&d)
 	s.Kustomize.check(&d)
 	s.Jsonnet.check(&d)

@@ -44,7 +44,11 @@ func (r *run) value(name string) (any, error) {
 	if err := dec.Decode(&x); err != nil {
 		return nil, fmt.Errorf("value %q is no JSON", name)
 	}
-	return numbers(x), nil
+	x = numbers(x)
+	if o.Sensitive {
+		r.files.secrets.add("", x)
+	}
+	return x, nil
 }
 
 // numbers makes the numbers of a value int64 or float64.

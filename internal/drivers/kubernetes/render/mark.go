@@ -1,0 +1,96 @@
+package render
+
+import (
+	"trueup.dev/trueup/internal/drivers/kubernetes/manifest"
+	"trueup.dev/trueup/internal/plan"
+)
+
+// mark notes in every object which values must not show and which are known
+// only later.
+func (r *run) mark() {
+	var kept []manifest.Object
+	for i := range r.out.Objects {
+		o := &r.out.Objects[i]
+		o.Sensitive, o.Unknown = r.marks(o)
+		if id := o.Ref().String(); later(id) {
+			r.note("%s: what an object at %s is called is known only later", o.Source.File, o.Source)
+			continue
+		}
+		kept = append(kept, *o)
+	}
+	r.out.Objects = kept
+}
+
+// maxMessage bounds the text of one mistake.
+const maxMessage = 1000
+
+// scrub takes secrets out of the messages.
+func (r *run) scrub() {
+	for i := range r.out.Diagnostics {
+		d := &r.out.Diagnostics[i]
+		d.Message, d.Mend, d.Field = r.files.secrets.scrub(d.Message), r.files.secrets.scrub(d.Mend), r.files.secrets.scrub(d.Field)
+		if m := []rune(d.Message); len(m) > maxMessage {
+			d.Message = string(m[:maxMessage]) + "…"
+		}
+	}
+}
+
+func (r *run) marks(o *manifest.Object) (sensitive, unknown []string) {
+	look := !r.files.secrets.empty()
+	if !look && len(r.files.notes) == 0 && len(r.values) == 0 {
+		return nil, nil
+	}
+	leaves(o.Object, "", func(at string, leaf any) {
+		if look && r.files.secrets.holds(o.Source.File, leaf) {
+			sensitive = append(sensitive, at)
+		}
+		if s, ok := leaf.(string); ok && laterDeep(s, 3) {
+			unknown = append(unknown, at)
+		}
+	})
+	return sensitive, unknown
+}
+
+// later tells whether a text has a part that is known only later: a value of
+// another target, or what stays encrypted here.
+func later(s string) bool { return laterForm.MatchString(s) || sealedForm.MatchString(s) }
+
+// laterDeep looks into what is encoded as well.
+func laterDeep(s string, depth int) bool {
+	if later(s) {
+		return true
+	}
+	if depth == 0 {
+		return false
+	}
+	for _, run := range base64Run.FindAllString(s, -1) {
+		if plain, ok := fromBase64(run); ok && laterDeep(plain, depth-1) {
+			return true
+		}
+	}
+	return false
+}
+
+// soften makes warnings of mistakes in a rendering that had to do without some
+// of its inputs: they may come from that.
+func (r *run) soften() {
+	if len(r.files.notes) == 0 && !r.unknownUsed() {
+		return
+	}
+	for i := range r.out.Diagnostics {
+		if d := &r.out.Diagnostics[i]; d.Severity == plan.Error {
+			d.Severity = plan.Warning
+			d.Message += " (perhaps because a value is not known here)"
+			r.note("%s could not be rendered without values that are not known here", r.in.Path)
+		}
+	}
+}
+
+func (r *run) unknownUsed() bool {
+	for name := range r.values {
+		if o, ok := r.in.Values[name]; !ok || o.Unknown {
+			return true
+		}
+	}
+	return false
+}
