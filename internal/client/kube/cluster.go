@@ -1,12 +1,15 @@
 // Package kube talks to Kubernetes API servers: connections from kubeconfigs
 // and from inside a cluster, discovery, server-side apply, metadata lists and
 // watches, impersonation, and what the server's errors mean.
+//
+// A request has a time limit, but for watches. Nothing is tried again that may
+// have been done: a server that is busy (429) is asked again when it says so,
+// within that limit, and reads whose connection broke are.
 package kube
 
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,28 +19,35 @@ import (
 	"k8s.io/client-go/rest"
 )
 
+// DefaultTimeout bounds a single request that is no watch.
+const DefaultTimeout = 30 * time.Second
+
 // Cluster is a connection to one API server. It is safe for concurrent use.
 type Cluster struct {
-	config   *rest.Config
+	config   *rest.Config // its transport is the connection
 	dynamic  dynamic.Interface
 	metadata metadata.Interface
-	watches  metadata.Interface // for requests that go on for long
-	kinds    *kinds             // shared by all that act on this server
+	kinds    *kinds // shared by all that act on this server
 	uid      *once
+	close    func()
 }
 
 // New makes a cluster of a client configuration (Config makes them). Nothing
 // is asked yet.
 func New(config *rest.Config) (*Cluster, error) {
-	c := &Cluster{config: config, uid: &once{}}
-	if err := c.clients(); err != nil {
-		return nil, err
-	}
-	d, err := discovery.NewDiscoveryClientForConfig(config)
+	shared, closing, err := connect(config)
 	if err != nil {
 		return nil, err
 	}
-	c.kinds = &kinds{ask: d}
+	c := &Cluster{config: shared, uid: &once{lock: newLock()}, close: closing}
+	if err := c.clients(); err != nil {
+		return nil, err
+	}
+	ask, err := discovery.NewDiscoveryClientForConfig(shared)
+	if err != nil {
+		return nil, err
+	}
+	c.kinds = &kinds{ask: asker{ask}, lock: newLock()}
 	return c, nil
 }
 
@@ -45,20 +55,14 @@ func (c *Cluster) clients() (err error) {
 	if c.dynamic, err = dynamic.NewForConfig(c.config); err != nil {
 		return err
 	}
-	meta := metadata.ConfigFor(c.config)
-	if c.metadata, err = metadata.NewForConfig(meta); err != nil {
-		return err
-	}
-	meta = rest.CopyConfig(meta)
-	meta.Timeout = 0 // it would end every watch
-	c.watches, err = metadata.NewForConfig(meta)
+	c.metadata, err = metadata.NewForConfig(metadata.ConfigFor(c.config))
 	return err
 }
 
 // As gives the same cluster for somebody else: every request impersonates
-// them. What is known of the server is shared.
+// them, on the same connection. What is known of the server is shared.
 func (c *Cluster) As(who rest.ImpersonationConfig) (*Cluster, error) {
-	other := &Cluster{config: rest.CopyConfig(c.config), kinds: c.kinds, uid: c.uid}
+	other := &Cluster{config: rest.CopyConfig(c.config), kinds: c.kinds, uid: c.uid, close: c.close}
 	other.config.Impersonate = who
 	if err := other.clients(); err != nil {
 		return nil, err
@@ -66,8 +70,13 @@ func (c *Cluster) As(who rest.ImpersonationConfig) (*Cluster, error) {
 	return other, nil
 }
 
+// Close ends the connections, also those of all that As gave, and with them
+// requests and watches that are under way.
+func (c *Cluster) Close() { c.close() }
+
 // Rest gives the client configuration, for libraries that bring their own
-// clients (Helm). It must not be changed.
+// clients (Helm): they share the connection and its time limits. It must not
+// be changed, and its TLS settings are part of the transport.
 func (c *Cluster) Rest() *rest.Config { return c.config }
 
 // Discovery gives a discovery client for libraries that want one.
@@ -75,15 +84,33 @@ func (c *Cluster) Discovery() (discovery.DiscoveryInterface, error) {
 	return discovery.NewDiscoveryClientForConfig(c.config)
 }
 
+// lock is a mutex that is waited for no longer than a context lasts.
+type lock chan struct{}
+
+func newLock() lock { return make(lock, 1) }
+
+func (l lock) take(ctx context.Context) error {
+	select {
+	case l <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (l lock) free() { <-l }
+
 // once remembers one answer; an error is not remembered.
 type once struct {
-	mu    sync.Mutex
+	lock  lock
 	value string
 }
 
-func (o *once) get(ask func() (string, error)) (string, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+func (o *once) get(ctx context.Context, ask func() (string, error)) (string, error) {
+	if err := o.lock.take(ctx); err != nil {
+		return "", err
+	}
+	defer o.lock.free()
 	if o.value != "" {
 		return o.value, nil
 	}
@@ -98,7 +125,7 @@ func (o *once) get(ask func() (string, error)) (string, error) {
 // no two clusters share and no upgrade changes. The first answer is kept; ask
 // with Same whether it still holds.
 func (c *Cluster) UID(ctx context.Context) (string, error) {
-	return c.uid.get(func() (string, error) { return c.askUID(ctx) })
+	return c.uid.get(ctx, func() (string, error) { return c.askUID(ctx) })
 }
 
 // Same asks the server once more which cluster it is, and refuses one that has
@@ -118,7 +145,7 @@ func (c *Cluster) Same(ctx context.Context) error {
 func (c *Cluster) askUID(ctx context.Context) (string, error) {
 	ns, err := c.metadata.Resource(namespaces).Get(ctx, "kube-system", metav1.GetOptions{})
 	if err != nil {
-		return "", wrap(fmt.Errorf("which cluster it is, by the UID of the namespace kube-system: %w", err))
+		return "", read(fmt.Errorf("which cluster it is, by the UID of the namespace kube-system: %w", err))
 	}
 	if ns.UID == "" {
 		return "", fmt.Errorf("the namespace kube-system has no UID")
@@ -128,16 +155,9 @@ func (c *Cluster) askUID(ctx context.Context) (string, error) {
 
 // Version gives the server's version ("v1.37.2").
 func (c *Cluster) Version(ctx context.Context) (string, error) {
-	d, err := c.Discovery()
+	v, err := c.kinds.ask.ServerVersionWithContext(ctx)
 	if err != nil {
-		return "", err
-	}
-	v, err := discovery.ToDiscoveryInterfaceWithContext(d).ServerVersionWithContext(ctx)
-	if err != nil {
-		return "", wrap(err)
+		return "", read(err)
 	}
 	return v.GitVersion, nil
 }
-
-// DefaultTimeout bounds a single request that is no watch.
-const DefaultTimeout = 30 * time.Second

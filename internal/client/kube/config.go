@@ -3,6 +3,11 @@ package kube
 import (
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -25,7 +30,15 @@ type Options struct {
 	QPS       float32
 	Burst     int
 	UserAgent string
+	// Mounted is where Kubernetes mounts the service account's token and
+	// authority; "" is its usual place.
+	Mounted string
 }
+
+// mounted is where pods find their service account.
+//
+// Source: https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/
+const mounted = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 // Config makes a client configuration. Nothing is connected to.
 func Config(o Options) (*rest.Config, error) {
@@ -42,14 +55,16 @@ func Config(o Options) (*rest.Config, error) {
 		config.QPS = -1
 	}
 	config.UserAgent = o.UserAgent
-	// What a server warns of goes to the user by other ways than a log.
-	config.WarningHandler = rest.NoWarnings{}
+	config.WarningHandlerWithContext = collector{}
 	return config, nil
 }
 
 func (o Options) base() (*rest.Config, error) {
 	if len(o.Kubeconfig) == 0 {
-		return rest.InClusterConfig()
+		return o.inCluster()
+	}
+	if len(o.Kubeconfig) > 1<<20 {
+		return nil, errors.New("the kubeconfig is larger than 1 MiB")
 	}
 	file, err := clientcmd.Load(o.Kubeconfig)
 	if err != nil {
@@ -59,7 +74,36 @@ func (o Options) base() (*rest.Config, error) {
 	if err := o.check(file); err != nil {
 		return nil, err
 	}
-	return clientcmd.NewNonInteractiveClientConfig(*file, o.Context, &clientcmd.ConfigOverrides{}, nil).ClientConfig()
+	config, err := clientcmd.NewNonInteractiveClientConfig(*file, o.Context, &clientcmd.ConfigOverrides{}, nil).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("the kubeconfig can't be used: %w", err)
+	}
+	return config, nil
+}
+
+// inCluster is the configuration of a pod. It goes to the API server directly,
+// whatever proxies the environment names: they are for the world outside.
+func (o Options) inCluster() (*rest.Config, error) {
+	host, port := os.Getenv("KUBERNETES_SERVICE_HOST"), os.Getenv("KUBERNETES_SERVICE_PORT")
+	if host == "" || port == "" {
+		return nil, errors.New("trueup does not run inside a Kubernetes cluster (KUBERNETES_SERVICE_HOST is not set): give a kubeconfig")
+	}
+	dir := o.Mounted
+	if dir == "" {
+		dir = mounted
+	}
+	token, ca := filepath.Join(dir, "token"), filepath.Join(dir, "ca.crt")
+	for _, f := range []string{token, ca} {
+		if _, err := os.ReadFile(f); err != nil {
+			return nil, fmt.Errorf("the service account's files: %w: is automountServiceAccountToken off?", err)
+		}
+	}
+	return &rest.Config{
+		Host:            "https://" + net.JoinHostPort(host, port),
+		BearerTokenFile: token, // read again once a minute: Kubernetes renews it
+		TLSClientConfig: rest.TLSClientConfig{CAFile: ca},
+		Proxy:           func(*http.Request) (*url.URL, error) { return nil, nil },
+	}, nil
 }
 
 // check refuses what would run programs or read files of this machine.
@@ -67,6 +111,9 @@ func (o Options) check(file *clientcmdapi.Config) error {
 	name := file.CurrentContext
 	if o.Context != "" {
 		name = o.Context
+	}
+	if name == "" {
+		return errors.New("the kubeconfig has no current-context: name one with context")
 	}
 	ctx := file.Contexts[name]
 	if ctx == nil {
@@ -79,16 +126,30 @@ func (o Options) check(file *clientcmdapi.Config) error {
 	if user == nil {
 		return fmt.Errorf("the kubeconfig has no user %q, which its context %q names", ctx.AuthInfo, name)
 	}
-	if o.AllowExec {
-		return nil
+	if err := checkServer(ctx.Cluster, cluster.Server); err != nil {
+		return err
+	}
+	if user.AuthProvider != nil {
+		return fmt.Errorf("the kubeconfig's user %q has an auth-provider, which Kubernetes has dropped: use a token or a client certificate", ctx.AuthInfo)
 	}
 	switch {
+	case o.AllowExec:
 	case user.Exec != nil:
 		return fmt.Errorf("the kubeconfig's user %q runs the program %q for its credentials: set allowExec, or use a token or a client certificate", ctx.AuthInfo, user.Exec.Command)
-	case user.AuthProvider != nil:
-		return fmt.Errorf("the kubeconfig's user %q has an auth-provider, which Kubernetes has dropped: use a token or a client certificate", ctx.AuthInfo)
 	case user.ClientCertificate != "" || user.ClientKey != "" || user.TokenFile != "" || cluster.CertificateAuthority != "":
 		return errors.New("the kubeconfig names files of this machine: put their content into it (kubectl config view --flatten --raw), or set allowExec")
+	}
+	return nil
+}
+
+// checkServer refuses servers to which credentials would go in the clear.
+func checkServer(name, server string) error {
+	u, err := url.Parse(server)
+	if server == "" || err != nil {
+		return fmt.Errorf("the kubeconfig's cluster %q names no server", name)
+	}
+	if ip := net.ParseIP(u.Hostname()); u.Scheme == "http" && u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("the kubeconfig's cluster %q has the server %s: credentials would be sent in the clear, use https", name, u.Host)
 	}
 	return nil
 }

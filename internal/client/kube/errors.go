@@ -2,6 +2,8 @@ package kube
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -25,6 +27,10 @@ var (
 	// ErrDenied: the credentials are not good, or not allowed to do this.
 	ErrDenied = errors.New("access denied")
 )
+
+// errForeign: a 404 that says nothing about the object. The path is not served
+// (any more), or what answers is no API server.
+var errForeign = errors.New("the server has nothing at this path")
 
 // Conflict tells that other field managers own fields with other values
 // (server-side apply), or that a precondition did not hold.
@@ -57,26 +63,48 @@ func (c *Conflict) Error() string {
 // Unwrap gives the server's own error.
 func (c *Conflict) Unwrap() error { return c.err }
 
-// wrap says what an error of the API machinery means to trueup.
-func wrap(err error) error {
+// read says what an error of a read means to trueup.
+func read(err error) error {
 	var status apierrors.APIStatus
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &status):
-		return wrapStatus(err, status.Status())
+		return statusOf(err, status.Status(), false)
 	case errors.Is(err, context.Canceled):
 		return err
-	case lost(err):
-		return fmt.Errorf("%w: %w: %w", driver.ErrUnreachable, ErrUncertain, err)
-	case unconnected(err):
-		return fmt.Errorf("%w: %w", driver.ErrUnreachable, err)
+	case transported(err):
+		return fmt.Errorf("%w: %w", driver.ErrUnreachable, explained(err))
 	}
 	return err
 }
 
-func wrapStatus(err error, s metav1.Status) error {
+// written says what an error of a write means: whatever went wrong after the
+// request went out, but for the server's own word, leaves open whether it was
+// done.
+func written(err error, sent bool) error {
+	var status apierrors.APIStatus
 	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &status):
+		return statusOf(err, status.Status(), true)
+	case !sent:
+		return read(err)
+	case errors.Is(err, context.Canceled):
+		return fmt.Errorf("%w: %w", ErrUncertain, err)
+	}
+	return fmt.Errorf("%w: %w: %w", driver.ErrUnreachable, ErrUncertain, explained(err))
+}
+
+func statusOf(err error, s metav1.Status, write bool) error {
+	lost := err
+	if write {
+		lost = fmt.Errorf("%w: %w", ErrUncertain, err)
+	}
+	switch {
+	case apierrors.IsNotFound(err) && foreign(s):
+		return fmt.Errorf("%w: %w: %w", driver.ErrUnreachable, errForeign, err)
 	case apierrors.IsNotFound(err):
 		return fmt.Errorf("%w: %w", ErrNotFound, err)
 	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err):
@@ -85,19 +113,34 @@ func wrapStatus(err error, s metav1.Status) error {
 		return fmt.Errorf("%w: %w: the API server does not accept the credentials: %w", driver.ErrUnreachable, ErrDenied, err)
 	case apierrors.IsForbidden(err):
 		return fmt.Errorf("%w: %w", ErrDenied, err)
-	case apierrors.IsTooManyRequests(err), apierrors.IsServiceUnavailable(err):
-		return fmt.Errorf("%w: %w", driver.ErrUnreachable, err)
-	case apierrors.IsServerTimeout(err), apierrors.IsTimeout(err):
-		return fmt.Errorf("%w: %w: %w", driver.ErrUnreachable, ErrUncertain, err)
-	case s.Code >= 500 && !webhook(s.Message):
-		return fmt.Errorf("%w: %w", ErrUncertain, err)
+	case apierrors.IsTooManyRequests(err):
+		return fmt.Errorf("%w: the API server is busy: %w", driver.ErrUnreachable, err)
+	case apierrors.IsServerTimeout(err), apierrors.IsTimeout(err), s.Code >= 502 && s.Code <= 504:
+		return fmt.Errorf("%w: %w", driver.ErrUnreachable, lost)
+	case s.Code >= 500 && !webhook(s):
+		return lost
 	}
 	return err
 }
 
+// foreign tells that an answer is not one that API servers give about objects.
+func foreign(s metav1.Status) bool {
+	if s.Details == nil {
+		return true
+	}
+	for _, c := range s.Details.Causes {
+		if c.Type == metav1.CauseTypeUnexpectedServerResponse {
+			return true
+		}
+	}
+	return s.Details.Name == ""
+}
+
 // webhook tells that an internal error is that of an admission webhook, before
-// anything was written.
-func webhook(message string) bool { return strings.Contains(message, "failed calling webhook") }
+// anything was written, or of a body that does not fit the schema.
+func webhook(s metav1.Status) bool {
+	return strings.Contains(s.Message, "failed calling webhook") || strings.HasPrefix(s.Message, "failed to create typed patch object")
+}
 
 func conflict(err error, s metav1.Status) error {
 	c := &Conflict{err: err}
@@ -113,20 +156,37 @@ func conflict(err error, s metav1.Status) error {
 	return c
 }
 
-// unconnected tells that no request reached the server.
-func unconnected(err error) bool {
+// transported tells that an error is one of the way to the server and back.
+func transported(err error) bool {
 	var op *net.OpError
 	var u *url.Error
-	return utilnet.IsConnectionRefused(err) || errors.As(err, &op) && op.Op == "dial" || errors.As(err, &u)
+	return errors.As(err, &u) || errors.As(err, &op) || errors.Is(err, context.DeadlineExceeded) ||
+		utilnet.IsConnectionRefused(err) || utilnet.IsProbableEOF(err) || utilnet.IsConnectionReset(err) || utilnet.IsHTTP2ConnectionLost(err)
 }
 
-// lost tells that a request may have reached the server, but no answer came.
-func lost(err error) bool {
-	var op *net.OpError
-	if errors.As(err, &op) && op.Op == "dial" || utilnet.IsConnectionRefused(err) {
-		return false
+// explained puts what to mend before an error of TLS.
+func explained(err error) error {
+	var authority x509.UnknownAuthorityError
+	var host x509.HostnameError
+	var bad x509.CertificateInvalidError
+	var alert tls.AlertError
+	var plain tls.RecordHeaderError
+	why := ""
+	switch {
+	case errors.As(err, &authority):
+		why = "the API server's certificate is not of the authority that the kubeconfig names"
+	case errors.As(err, &host):
+		why = "the API server's certificate is for another name"
+	case errors.As(err, &bad) && bad.Reason == x509.Expired:
+		why = "the API server's certificate has expired, or is not valid yet"
+	case errors.As(err, &bad):
+		why = "the API server's certificate is not valid"
+	case errors.As(err, &alert), strings.Contains(err.Error(), "remote error: tls:"):
+		why = "the API server refuses the client certificate"
+	case errors.As(err, &plain):
+		why = "the server does not speak TLS"
+	default:
+		return err
 	}
-	var timeout net.Error
-	return utilnet.IsProbableEOF(err) || utilnet.IsConnectionReset(err) || utilnet.IsHTTP2ConnectionLost(err) ||
-		errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
+	return fmt.Errorf("%s: %w", why, err)
 }

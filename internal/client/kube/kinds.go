@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/discovery"
+
+	"trueup.dev/trueup/internal/driver"
 )
 
 // ErrNoKind tells that the server does not serve a kind (yet).
@@ -32,19 +32,20 @@ type Mapping struct {
 }
 
 // kinds remembers which kinds a server has. A kind that is missing is asked
-// for again, but not more often than forgetting allows.
+// for again, but not more often than patience allows.
 type kinds struct {
-	ask discovery.DiscoveryInterface
-
-	mu      sync.Mutex
-	known   map[schema.GroupVersion]*version
-	groups  map[string][]string // versions of a group, the preferred one first
-	grouped time.Time
+	ask       asker
+	lock      lock // held while the server is asked
+	now       atomic.Pointer[known]
+	forgotten atomic.Int64 // how often
 }
 
-type version struct {
-	kinds map[string]Mapping
-	at    time.Time
+// known is what discovery said. It is never changed.
+type known struct {
+	at       time.Time
+	versions map[string][]string // of a group, the preferred one first
+	kinds    map[schema.GroupVersion]map[string]Mapping
+	failed   map[schema.GroupVersion]error
 }
 
 // patience is how old a missing answer has to be before it is asked again.
@@ -53,102 +54,95 @@ const patience = time.Second
 // Mapping finds a kind in a given version. ErrNoKind tells that it is not
 // served; another error that it could not be found out.
 func (c *Cluster) Mapping(ctx context.Context, k schema.GroupVersionKind) (Mapping, error) {
-	v, err := c.kinds.version(ctx, k.GroupVersion(), k.Kind)
-	if err != nil {
-		return Mapping{}, err
-	}
-	m, ok := v.kinds[k.Kind]
-	if !ok {
-		return Mapping{}, fmt.Errorf("%s: %w", k, ErrNoKind)
-	}
-	return m, nil
+	return c.kinds.find(ctx, k.GroupKind(), k.Version)
 }
 
 // Preferred finds a kind in the version that the server prefers among those
 // that have it.
 func (c *Cluster) Preferred(ctx context.Context, k schema.GroupKind) (Mapping, error) {
-	for _, fresh := range []bool{false, true} {
-		versions, err := c.kinds.versions(ctx, k.Group, fresh)
-		if err != nil {
-			return Mapping{}, err
-		}
-		for _, v := range versions {
-			m, err := c.Mapping(ctx, k.WithVersion(v))
-			if err == nil || !errors.Is(err, ErrNoKind) {
-				return m, err
-			}
-		}
-	}
-	return Mapping{}, fmt.Errorf("%s: %w", k, ErrNoKind)
+	return c.kinds.find(ctx, k, "")
 }
 
 // Forget drops what is known of the server's kinds, as after an apply of
 // custom resource definitions.
 func (c *Cluster) Forget() {
-	c.kinds.mu.Lock()
-	defer c.kinds.mu.Unlock()
-	c.kinds.known, c.kinds.groups = nil, nil
+	c.kinds.forgotten.Add(1)
+	c.kinds.now.Store(nil)
 }
 
-func (k *kinds) version(ctx context.Context, gv schema.GroupVersion, kind string) (*version, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if v := k.known[gv]; v != nil {
-		if _, ok := v.kinds[kind]; ok || time.Since(v.at) < patience {
-			return v, nil
+func (k *kinds) find(ctx context.Context, gk schema.GroupKind, version string) (Mapping, error) {
+	if m, ok, err := k.recall(gk, version); ok {
+		return m, err
+	}
+	if err := k.lock.take(ctx); err != nil {
+		return Mapping{}, err
+	}
+	defer k.lock.free()
+	if m, ok, err := k.recall(gk, version); ok { // somebody else asked meanwhile
+		return m, err
+	}
+	before := k.forgotten.Load()
+	now, err := k.ask.all(ctx)
+	if err != nil {
+		return Mapping{}, err
+	}
+	if _, err := now.find(gk, version); errors.Is(err, ErrNoKind) {
+		// A kind that was defined just now is served before it is in the list
+		// of all.
+		if now, err = k.ask.group(ctx, now, gk.Group); err != nil {
+			return Mapping{}, err
 		}
 	}
-	list, err := discovery.ToDiscoveryInterfaceWithContext(k.ask).ServerResourcesForGroupVersionWithContext(ctx, gv.String())
-	if err != nil && !apierrors.IsNotFound(err) {
-		return nil, wrap(fmt.Errorf("kinds of %s: %w", gv, err))
+	if now.at = time.Now(); k.forgotten.Load() == before {
+		k.now.Store(now)
 	}
-	v := &version{kinds: map[string]Mapping{}, at: time.Now()}
-	if err == nil {
-		v.fill(gv, list)
-	}
-	if k.known == nil {
-		k.known = map[schema.GroupVersion]*version{}
-	}
-	k.known[gv] = v
-	return v, nil
+	return now.find(gk, version)
 }
 
-func (v *version) fill(gv schema.GroupVersion, list *metav1.APIResourceList) {
+// recall answers from memory, if that is good enough.
+func (k *kinds) recall(gk schema.GroupKind, version string) (m Mapping, ok bool, err error) {
+	now := k.now.Load()
+	if now == nil {
+		return m, false, nil
+	}
+	m, err = now.find(gk, version)
+	return m, err == nil || time.Since(now.at) < patience, err
+}
+
+func (n *known) find(gk schema.GroupKind, version string) (Mapping, error) {
+	for _, v := range n.versions[gk.Group] {
+		if m, ok := n.kinds[schema.GroupVersion{Group: gk.Group, Version: v}][gk.Kind]; ok && (version == "" || version == v) {
+			return m, nil
+		}
+	}
+	for gv, err := range n.failed {
+		if gv.Group == gk.Group && (version == "" || version == gv.Version) {
+			return Mapping{}, fmt.Errorf("%w: kinds of %s: %w", driver.ErrUnreachable, gv, err)
+		}
+	}
+	name := gk.String()
+	if version != "" {
+		name = gk.WithVersion(version).String()
+	}
+	return Mapping{}, fmt.Errorf("%s: %w", name, ErrNoKind)
+}
+
+// fill makes mappings of a version's resources.
+func fill(gv schema.GroupVersion, list *metav1.APIResourceList) map[string]Mapping {
 	reports := map[string]bool{}
 	for i := range list.APIResources {
 		if name, of, _ := strings.Cut(list.APIResources[i].Name, "/"); of == "status" {
 			reports[name] = true
 		}
 	}
+	out := map[string]Mapping{}
 	for i := range list.APIResources {
 		r := &list.APIResources[i]
 		if strings.Contains(r.Name, "/") {
 			continue // a subresource
 		}
-		v.kinds[r.Kind] = Mapping{Kind: gv.WithKind(r.Kind), Resource: gv.WithResource(r.Name), Namespaced: r.Namespaced, Verbs: r.Verbs,
+		out[r.Kind] = Mapping{Kind: gv.WithKind(r.Kind), Resource: gv.WithResource(r.Name), Namespaced: r.Namespaced, Verbs: r.Verbs,
 			Status: reports[r.Name]}
 	}
-}
-
-func (k *kinds) versions(ctx context.Context, group string, fresh bool) ([]string, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.groups != nil && (!fresh || time.Since(k.grouped) < patience) {
-		return k.groups[group], nil
-	}
-	all, err := discovery.ToDiscoveryInterfaceWithContext(k.ask).ServerGroupsWithContext(ctx)
-	if err != nil {
-		return nil, wrap(fmt.Errorf("API groups: %w", err))
-	}
-	k.groups, k.grouped = map[string][]string{}, time.Now()
-	for _, g := range all.Groups {
-		list := []string{g.PreferredVersion.Version}
-		for _, v := range g.Versions {
-			if v.Version != g.PreferredVersion.Version {
-				list = append(list, v.Version)
-			}
-		}
-		k.groups[g.Name] = list
-	}
-	return k.groups[group], nil
+	return out
 }

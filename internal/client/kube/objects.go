@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
+
+	"trueup.dev/trueup/internal/driver"
 )
 
 // page is how many objects a list asks for at a time.
@@ -23,33 +26,51 @@ func (c *Cluster) in(m Mapping, namespace string) dynamic.ResourceInterface {
 	return c.dynamic.Resource(m.Resource).Namespace(namespace)
 }
 
-func metaIn(meta metadata.Interface, m Mapping, namespace string) metadata.ResourceInterface {
+func (c *Cluster) metaIn(m Mapping, namespace string) metadata.ResourceInterface {
 	if !m.Namespaced || namespace == "" {
-		return meta.Resource(m.Resource)
+		return c.metadata.Resource(m.Resource)
 	}
-	return meta.Resource(m.Resource).Namespace(namespace)
+	return c.metadata.Resource(m.Resource).Namespace(namespace)
 }
 
 // Get reads one object; one that is not there is ErrNotFound.
 func (c *Cluster) Get(ctx context.Context, m Mapping, namespace, name string) (*unstructured.Unstructured, error) {
 	u, err := c.in(m, namespace).Get(ctx, name, metav1.GetOptions{})
-	return u, wrap(err)
+	return u, c.unserved(read(err))
+}
+
+// unserved forgets the server's kinds when one seems to be gone, so that the
+// next look-up asks anew.
+func (c *Cluster) unserved(err error) error {
+	if errors.Is(err, errForeign) {
+		c.Forget()
+	}
+	return err
 }
 
 // List reads all objects of a kind, in one namespace or ("") in all, page by
 // page. It is whole or an error. The resource version is that of the list.
 func (c *Cluster) List(ctx context.Context, m Mapping, namespace string, opts metav1.ListOptions) (items []unstructured.Unstructured, version string, err error) {
-	opts.Limit = page
-	for {
-		l, err := c.in(m, namespace).List(ctx, opts)
+	in := c.in(m, namespace)
+	return whole(opts, func(o metav1.ListOptions) ([]unstructured.Unstructured, metav1.ListInterface, error) {
+		l, err := in.List(ctx, o)
 		if err != nil {
-			return nil, "", wrap(fmt.Errorf("list %s: %w", m.Resource.GroupResource(), err))
+			return nil, nil, c.unserved(listed(m, err))
 		}
-		items = append(items, l.Items...)
-		if opts.Continue = l.GetContinue(); opts.Continue == "" {
-			return items, l.GetResourceVersion(), nil
+		return l.Items, l, nil
+	})
+}
+
+// ListMeta reads the metadata of all objects of a kind, as List does.
+func (c *Cluster) ListMeta(ctx context.Context, m Mapping, namespace string) (items []metav1.PartialObjectMetadata, version string, err error) {
+	in := c.metaIn(m, namespace)
+	return whole(metav1.ListOptions{}, func(o metav1.ListOptions) ([]metav1.PartialObjectMetadata, metav1.ListInterface, error) {
+		l, err := in.List(ctx, o)
+		if err != nil {
+			return nil, nil, c.unserved(listed(m, err))
 		}
-	}
+		return l.Items, l, nil
+	})
 }
 
 // ListSome reads the first objects of a kind, in one namespace or ("") in all.
@@ -57,7 +78,7 @@ func (c *Cluster) List(ctx context.Context, m Mapping, namespace string, opts me
 func (c *Cluster) ListSome(ctx context.Context, m Mapping, namespace string, limit int) (items []unstructured.Unstructured, more int, err error) {
 	l, err := c.in(m, namespace).List(ctx, metav1.ListOptions{Limit: int64(limit)})
 	if err != nil {
-		return nil, 0, wrap(fmt.Errorf("list %s: %w", m.Resource.GroupResource(), err))
+		return nil, 0, c.unserved(listed(m, err))
 	}
 	if l.GetContinue() != "" {
 		more = 1
@@ -68,23 +89,15 @@ func (c *Cluster) ListSome(ctx context.Context, m Mapping, namespace string, lim
 	return l.Items, more, nil
 }
 
-// ListMeta reads the metadata of all objects of a kind, as List does.
-func (c *Cluster) ListMeta(ctx context.Context, m Mapping, namespace string) (items []metav1.PartialObjectMetadata, version string, err error) {
-	version, err = c.EachMeta(ctx, m, namespace, func(o *metav1.PartialObjectMetadata) { items = append(items, *o) })
-	if err != nil {
-		return nil, "", err
-	}
-	return items, version, nil
-}
-
 // EachMeta hands on the metadata of all objects of a kind, page by page. What
-// was handed on counts only when there is no error.
+// was handed on counts only when there is no error: it is one when the server
+// has forgotten the moment that the first page is of.
 func (c *Cluster) EachMeta(ctx context.Context, m Mapping, namespace string, each func(*metav1.PartialObjectMetadata)) (version string, err error) {
-	opts := metav1.ListOptions{Limit: page}
-	for {
-		l, err := metaIn(c.metadata, m, namespace).List(ctx, opts)
+	in := c.metaIn(m, namespace)
+	for opts := (metav1.ListOptions{Limit: page}); ; {
+		l, err := in.List(ctx, opts)
 		if err != nil {
-			return "", wrap(fmt.Errorf("list metadata of %s: %w", m.Resource.GroupResource(), err))
+			return "", c.unserved(listed(m, err))
 		}
 		for i := range l.Items {
 			each(&l.Items[i])
@@ -95,12 +108,46 @@ func (c *Cluster) EachMeta(ctx context.Context, m Mapping, namespace string, eac
 	}
 }
 
+// whole reads a list page by page. When a server has forgotten the moment that
+// the first page is of, the pages so far are worth nothing: the list is then
+// read anew, in one piece.
+func whole[T any](opts metav1.ListOptions, next func(metav1.ListOptions) ([]T, metav1.ListInterface, error)) (items []T, version string, err error) {
+	for opts.Limit, opts.Continue = page, ""; ; {
+		some, l, err := next(opts)
+		if apierrors.IsResourceExpired(err) && opts.Continue != "" {
+			items, opts.Limit, opts.Continue = nil, 0, ""
+			continue
+		}
+		if err != nil {
+			return nil, "", err
+		}
+		items = append(items, some...)
+		if opts.Continue = l.GetContinue(); opts.Continue == "" {
+			return items, l.GetResourceVersion(), nil
+		}
+	}
+}
+
+// listed says what an error of a list means. A list without objects is no
+// error, so that "not found" is never said of them.
+func listed(m Mapping, err error) error {
+	if apierrors.IsNotFound(err) {
+		return fmt.Errorf("list %s: %w: %w: %w", m.Resource.GroupResource(), driver.ErrUnreachable, errForeign, err)
+	}
+	err = read(fmt.Errorf("list %s: %w", m.Resource.GroupResource(), err))
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) && !errors.Is(err, driver.ErrUnreachable) && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("%w: the answer is no list: %w", driver.ErrUnreachable, err)
+	}
+	return err
+}
+
 // WatchMeta follows the metadata of a kind from a resource version on, with
-// bookmarks. No timeout ends it: the caller has to see to a server that falls
-// silent.
+// bookmarks. No time limit ends it; a connection over which nothing comes any
+// more is given up within a minute.
 func (c *Cluster) WatchMeta(ctx context.Context, m Mapping, namespace, version string) (watch.Interface, error) {
-	w, err := metaIn(c.watches, m, namespace).Watch(ctx, metav1.ListOptions{ResourceVersion: version, AllowWatchBookmarks: true})
-	return w, wrap(err)
+	w, err := c.metaIn(m, namespace).Watch(ctx, metav1.ListOptions{ResourceVersion: version, AllowWatchBookmarks: true})
+	return w, c.unserved(read(err))
 }
 
 // ApplyOptions say how to apply.
@@ -108,6 +155,9 @@ type ApplyOptions struct {
 	Manager string // the field manager
 	Force   bool   // take fields over from other managers
 	DryRun  bool   // go through admission, keep nothing
+	// Quiet tells that the object holds secrets: errors don't repeat what the
+	// server says of its values. Secrets are always quiet.
+	Quiet bool
 }
 
 // Apply is a server-side apply. The answer is the object as it is (or, in a
@@ -119,20 +169,39 @@ func (c *Cluster) Apply(ctx context.Context, m Mapping, u *unstructured.Unstruct
 	if o.DryRun {
 		opts.DryRun = []string{metav1.DryRunAll}
 	}
-	got, err := c.in(m, u.GetNamespace()).Apply(ctx, u.GetName(), u, opts)
-	return got, wrap(err)
+	return c.write(ctx, m, o.Quiet, o.DryRun, func(ctx context.Context) (*unstructured.Unstructured, error) {
+		return c.in(m, u.GetNamespace()).Apply(ctx, u.GetName(), u, opts)
+	})
 }
 
 // Create makes an object and fails if it is there.
 func (c *Cluster) Create(ctx context.Context, m Mapping, u *unstructured.Unstructured, manager string) (*unstructured.Unstructured, error) {
-	got, err := c.in(m, u.GetNamespace()).Create(ctx, u, metav1.CreateOptions{FieldManager: manager})
-	return got, wrap(err)
+	return c.write(ctx, m, false, false, func(ctx context.Context) (*unstructured.Unstructured, error) {
+		return c.in(m, u.GetNamespace()).Create(ctx, u, metav1.CreateOptions{FieldManager: manager})
+	})
 }
 
 // Patch sends a patch of any type.
 func (c *Cluster) Patch(ctx context.Context, m Mapping, namespace, name string, kind types.PatchType, body []byte, opts metav1.PatchOptions) (*unstructured.Unstructured, error) {
-	got, err := c.in(m, namespace).Patch(ctx, name, kind, body, opts)
-	return got, wrap(err)
+	return c.write(ctx, m, false, len(opts.DryRun) > 0, func(ctx context.Context) (*unstructured.Unstructured, error) {
+		return c.in(m, namespace).Patch(ctx, name, kind, body, opts)
+	})
+}
+
+// write sends a write. A dry run keeps nothing, so that nothing is uncertain.
+func (c *Cluster) write(ctx context.Context, m Mapping, quiet, dry bool, send func(context.Context) (*unstructured.Unstructured, error)) (*unstructured.Unstructured, error) {
+	ctx, sent := sending(ctx)
+	got, err := send(ctx)
+	if dry {
+		err = read(err)
+	} else {
+		err = written(err, sent.Load())
+	}
+	_ = c.unserved(err)
+	if quiet || m.Kind.Group == "" && m.Kind.Kind == "Secret" {
+		err = hush(err)
+	}
+	return got, err
 }
 
 // DeleteOptions say what to delete and how.
@@ -165,7 +234,9 @@ func (c *Cluster) Delete(ctx context.Context, m Mapping, namespace, name string,
 	if o.DryRun {
 		opts.DryRun = []string{metav1.DryRunAll}
 	}
-	err := wrap(c.in(m, namespace).Delete(ctx, name, opts))
+	_, err := c.write(ctx, m, false, o.DryRun, func(ctx context.Context) (*unstructured.Unstructured, error) {
+		return nil, c.in(m, namespace).Delete(ctx, name, opts)
+	})
 	var conflict *Conflict
 	if errors.As(err, &conflict) {
 		return fmt.Errorf("%w: %w", ErrMoved, err)

@@ -60,6 +60,9 @@ func (s *Server) groups() metav1.APIGroupList {
 }
 
 func (s *Server) resources(gv schema.GroupVersion) (int, any, error) {
+	if s.faults.down[gv.String()] {
+		return 0, nil, unavailable()
+	}
 	out := metav1.APIResourceList{TypeMeta: metav1.TypeMeta{Kind: "APIResourceList", APIVersion: "v1"}, GroupVersion: gv.String()}
 	for _, k := range s.kinds.list {
 		if k.gvk.GroupVersion() != gv {
@@ -88,6 +91,9 @@ func (s *Server) aggregated(core bool) discovery.APIGroupDiscoveryList {
 		group := discovery.APIGroupDiscovery{ObjectMeta: metav1.ObjectMeta{Name: g}}
 		for _, v := range versions[g] {
 			one := discovery.APIVersionDiscovery{Version: v, Freshness: discovery.DiscoveryFreshnessCurrent}
+			if s.faults.down[schema.GroupVersion{Group: g, Version: v}.String()] {
+				one.Freshness = discovery.DiscoveryFreshnessStale
+			}
 			for _, k := range s.kinds.list {
 				if k.gvk.Group == g && k.gvk.Version == v {
 					one.Resources = append(one.Resources, k.aggregated())

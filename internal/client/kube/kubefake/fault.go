@@ -21,6 +21,8 @@ const (
 	// ResetAnswer ends the request alone after it was done, as a proxy does,
 	// and leaves the connection open.
 	ResetAnswer
+	// HalfAnswer sends half of the answer and ends it cleanly.
+	HalfAnswer
 )
 
 // Review is an admission hook: it may change the object, or refuse by an error
@@ -35,6 +37,7 @@ type faults struct {
 	warn   hooks[func(Request) string]
 	settle func(*unstructured.Unstructured)
 	page   int
+	down   map[string]bool // group/version
 }
 
 // hooks are functions that can be taken off again.
@@ -107,6 +110,17 @@ func (s *Server) Pages(size int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults.page = size
+}
+
+// Down makes the server behind an aggregated group and version ("apps/v1")
+// unreachable: 503 for its paths, and stale in the list of all kinds.
+func (s *Server) Down(groupVersion string, down bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.faults.down == nil {
+		s.faults.down = map[string]bool{}
+	}
+	s.faults.down[groupVersion] = down
 }
 
 // Expire makes all continue tokens and the resource versions up to now too old,

@@ -45,6 +45,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"k8s.io/client-go/rest"
@@ -59,6 +60,8 @@ type Server struct {
 
 	t    testing.TB
 	http *httptest.Server
+	// conns counts the open connections.
+	conns atomic.Int64
 
 	mu     sync.Mutex // guards what follows
 	store  *store
@@ -77,6 +80,14 @@ func New(t testing.TB) *Server {
 	s.http = httptest.NewUnstartedServer(s)
 	s.http.EnableHTTP2 = true
 	s.http.Config.ErrorLog = log.New(io.Discard, "", 0) // dropped connections are meant
+	s.http.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			s.conns.Add(1)
+		case http.StateClosed, http.StateHijacked:
+			s.conns.Add(-1)
+		}
+	}
 	s.http.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		return context.WithValue(ctx, connKey{}, c)
 	}
@@ -109,6 +120,9 @@ users: [{name: me, user: {token: %q}}]
 contexts: [{name: fake, context: {cluster: fake, user: me}}]
 `, s.URL, base64of(s.CA()), token)
 }
+
+// Connections tells how many connections are open.
+func (s *Server) Connections() int { return int(s.conns.Load()) }
 
 // CA gives the certificate of the authority that the server's own is of, in PEM.
 func (s *Server) CA() []byte {

@@ -53,6 +53,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, h *http.Request) {
 	case ResetAnswer:
 		reset(w, h)
 		return
+	case HalfAnswer:
+		if err == nil {
+			half(w, answer)
+			return
+		}
 	}
 	if err != nil {
 		fail(w, err)
@@ -98,6 +103,9 @@ func (s *Server) do(h *http.Request, r Request) (code int, answer any, err error
 	if r.Verb == "discover" {
 		return s.discover(h)
 	}
+	if s.faults.down[r.Resource.GroupVersion().String()] {
+		return 0, nil, unavailable()
+	}
 	k := s.kinds.byResource(r.Resource)
 	if k == nil || r.Namespace != "" && !k.namespaced || r.Subresource != "" && !k.has(r.Subresource) {
 		return 0, nil, noSuchPath()
@@ -119,8 +127,20 @@ func (s *Server) do(h *http.Request, r Request) (code int, answer any, err error
 	return 0, nil, apierrors.NewMethodNotSupported(schema.GroupResource{Group: r.Resource.Group, Resource: r.Resource.Resource}, h.Method)
 }
 
-func noSuchPath() error {
-	return Status(http.StatusNotFound, metav1.StatusReasonNotFound, "the server could not find the requested resource")
+// errNoPath is answered in plain text, as a server does for what it does not
+// serve.
+var errNoPath = errors.New("404 page not found")
+
+func noSuchPath() error { return errNoPath }
+
+func unavailable() error {
+	return Status(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, "the server is currently unable to handle the request")
+}
+
+func half(w http.ResponseWriter, answer any) {
+	raw, _ := json.Marshal(answer)
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(raw[:len(raw)/2])
 }
 
 func reply(w http.ResponseWriter, code int, answer any) {
@@ -140,6 +160,10 @@ type typed struct {
 }
 
 func fail(w http.ResponseWriter, err error) {
+	if errors.Is(err, errNoPath) {
+		http.Error(w, err.Error(), http.StatusNotFound)
+		return
+	}
 	st := metav1.Status{Status: metav1.StatusFailure, Code: http.StatusInternalServerError, Reason: metav1.StatusReasonInternalError, Message: err.Error()}
 	var api apierrors.APIStatus
 	if errors.As(err, &api) {
