@@ -115,6 +115,8 @@ func statusOf(err error, s metav1.Status, write bool) error {
 		return fmt.Errorf("%w: %w", ErrDenied, err)
 	case apierrors.IsTooManyRequests(err):
 		return fmt.Errorf("%w: the API server is busy: %w", driver.ErrUnreachable, err)
+	case apierrors.IsResourceExpired(err), apierrors.IsGone(err):
+		return fmt.Errorf("%w: the API server has forgotten the moment that was asked for: %w", driver.ErrUnreachable, err)
 	case apierrors.IsServerTimeout(err), apierrors.IsTimeout(err), s.Code >= 502 && s.Code <= 504:
 		return fmt.Errorf("%w: %w", driver.ErrUnreachable, lost)
 	case s.Code >= 500 && !webhook(s):

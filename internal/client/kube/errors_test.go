@@ -47,6 +47,7 @@ func TestWhatErrorsMean(t *testing.T) {
 		{"404", apierrors.NewNotFound(m.Resource.GroupResource(), "settings"), "notfound", "notfound"},
 		{"404 of somebody else", kubefake.Status(404, "NotFound", "nothing here"), "unreachable", "unreachable"},
 		{"409", apierrors.NewConflict(m.Resource.GroupResource(), "settings", errors.New("changed")), "conflict", "conflict"},
+		{"410", apierrors.NewResourceExpired("too old"), "unreachable", "unreachable"},
 		{"422", apierrors.NewInvalid(configMap.GroupKind(), "settings", nil), "", ""},
 		{"429", apierrors.NewTooManyRequestsError("slow down"), "unreachable", "unreachable"},
 		{"429, in an hour", apierrors.NewTooManyRequests("slow down", 3600), "unreachable", "unreachable"},
