@@ -19,7 +19,7 @@ type trial struct {
 	// after is what the object would be; nil where that can't be told.
 	after *unstructured.Unstructured
 	equal bool
-	// owned tells that the fields would be owned as they are now.
+	// owned tells that the fields are ours on the server as they should be.
 	owned     bool
 	conflicts []kube.Owner
 	// replace says why the object can't be changed, only made anew.
@@ -64,7 +64,7 @@ func (s *set) try(ctx context.Context, o *object) error {
 		}
 		was, now := revision(o.live), revision(o.trial.after)
 		if was == now {
-			return o.compare()
+			return s.compare(o)
 		}
 		// Somebody wrote between our two reads: what differs may be theirs.
 		o.trial = trial{}
@@ -104,12 +104,17 @@ func (s *set) dryRun(ctx context.Context, o *object) (err error) {
 }
 
 // compare looks at what a dry run gave.
-func (o *object) compare() (err error) {
+func (s *set) compare(o *object) error {
 	if o.live == nil {
 		return nil
 	}
 	o.trial.equal = diff.Equal(diff.Clean(o.live), diff.Clean(o.trial.after))
-	o.trial.owned, err = diff.SameOwner(o.live, o.trial.after, manager)
+	same, err := diff.SameOwner(o.live, o.trial.after, manager)
+	if err != nil {
+		return err
+	}
+	_, shared, err := diff.Yield(o.trial.after, manager, s.connect.ours)
+	o.trial.owned = same && !shared
 	return err
 }
 
@@ -122,15 +127,15 @@ func (s *set) failed(ctx context.Context, o *object, err error) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, driver.ErrUnreachable), errors.Is(err, kube.ErrUncertain), !errors.As(err, &status):
-		return fmt.Errorf("%s: %w", o.ref, err)
+		return fmt.Errorf("%s: %w", o.ref, o.mask(err))
 	case strings.Contains(err.Error(), "does not support dry run"):
 		o.trial.unsure = "an admission webhook takes no dry runs"
 	case errors.Is(err, kube.ErrNotFound) && s.want[namespaceRef(o.ref.Namespace)] != nil:
 		o.trial.unsure = "its namespace comes with the same commit"
 	case apierrors.IsInvalid(err) && o.live != nil && s.fresh(ctx, o):
-		o.trial.replace = reason(err)
+		o.trial.replace = o.scrub(reason(err))
 	default:
-		o.trial.refused = reason(err)
+		o.trial.refused = o.scrub(reason(err))
 	}
 	// What was applied and still stands needs no leave to be changed.
 	if o.live != nil && s.settled(o) && diff.Holds(o.live.Object, o.send.Object) {

@@ -124,8 +124,14 @@ func (s *set) Put(ctx context.Context, it, old item) error {
 		got, err = s.cluster.Apply(ctx, o.mapping, u, opts)
 	}
 	if err != nil {
-		return outcome(err)
+		return outcome(o.mask(err))
 	}
+	if old.Value.object != nil {
+		if got, err = s.claim(ctx, o, got); err != nil {
+			return err
+		}
+	}
+	s.memo.forget(s, o)
 	if diff.Holds(got.Object, o.send.Object) {
 		s.memo.keep(s, o, got)
 	}

@@ -17,7 +17,7 @@ import (
 // that it does not manage gives an empty set.
 func Owned(u *unstructured.Unstructured, manager string) (*fieldpath.Set, error) {
 	for _, e := range u.GetManagedFields() {
-		if e.Manager == manager && e.Operation == metav1.ManagedFieldsOperationApply && e.Subresource == "" {
+		if applied(e, manager) {
 			return Fields(e)
 		}
 	}
@@ -52,7 +52,7 @@ func SameOwner(a, b *unstructured.Unstructured, manager string) (bool, error) {
 
 func version(u *unstructured.Unstructured, manager string) string {
 	for _, e := range u.GetManagedFields() {
-		if e.Manager == manager && e.Operation == metav1.ManagedFieldsOperationApply && e.Subresource == "" {
+		if applied(e, manager) {
 			return e.APIVersion
 		}
 	}
