@@ -2,7 +2,7 @@
 # Builds a program that tests start, from Go modules, into the cache directory,
 # when it is not there, and prints its path. The first time takes some minutes.
 #
-#   scripts/server.sh kubetest|tofu|terraform|terraform-provider-things|vault
+#   scripts/server.sh kubetest|helm|tofu|terraform|terraform-provider-things|vault
 set -euo pipefail
 name=${1-}
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -18,6 +18,8 @@ case "$name" in
       x+=" -X $p.gitCommit=0000000000000000000000000000000000000000 -X $p.buildDate=2026-01-01T00:00:00Z"
     done
     flags=(-ldflags "$x") ;;
+  helm) # the client of go.mod's version, which tests compare with
+    module=$top/internal/servertest/helm/program package=helm.sh/helm/v4/cmd/helm ;;
   tofu)
     module=$top/internal/servertest/tofu/program package=github.com/opentofu/opentofu/cmd/tofu
     flags=(-ldflags "-s -w -X github.com/opentofu/opentofu/version.dev=no") ;;
@@ -29,7 +31,7 @@ case "$name" in
   vault) # its module makes a ready core for tests only: a test binary that serves
     module=$top/internal/servertest/vault/server package=.
     build=(test -c) ;;
-  *) echo "usage: scripts/server.sh kubetest|tofu|terraform|terraform-provider-things|vault" >&2; exit 2 ;;
+  *) echo "usage: scripts/server.sh kubetest|helm|tofu|terraform|terraform-provider-things|vault" >&2; exit 2 ;;
 esac
 cd "$module"
 export GOWORK=off

@@ -63,8 +63,14 @@ func (c *Cluster) List(ctx context.Context, m Mapping, namespace string, opts me
 
 // ListMeta reads the metadata of all objects of a kind, as List does.
 func (c *Cluster) ListMeta(ctx context.Context, m Mapping, namespace string) (items []metav1.PartialObjectMetadata, version string, err error) {
+	return c.ListMetaBy(ctx, m, namespace, metav1.ListOptions{})
+}
+
+// ListMetaBy reads the metadata of those objects of a kind that the options
+// select.
+func (c *Cluster) ListMetaBy(ctx context.Context, m Mapping, namespace string, opts metav1.ListOptions) (items []metav1.PartialObjectMetadata, version string, err error) {
 	in := c.metaIn(m, namespace)
-	return whole(metav1.ListOptions{}, func(o metav1.ListOptions) ([]metav1.PartialObjectMetadata, metav1.ListInterface, error) {
+	return whole(opts, func(o metav1.ListOptions) ([]metav1.PartialObjectMetadata, metav1.ListInterface, error) {
 		l, err := in.List(ctx, o)
 		if err != nil {
 			return nil, nil, c.unserved(listed(m, err))

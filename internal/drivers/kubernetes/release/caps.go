@@ -1,0 +1,80 @@
+package release
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"helm.sh/helm/v4/pkg/chart/common"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/rest"
+
+	"trueup.dev/trueup/internal/client/kube"
+)
+
+// capabilities are what the server has, remembered for a while.
+type capabilities struct {
+	mu sync.Mutex
+	at time.Time
+	is *common.Capabilities
+}
+
+// Capabilities tell templates which server this is. Helm's defaults are those
+// of the library, not of the server.
+func (c *Client) Capabilities(ctx context.Context) (*common.Capabilities, error) {
+	c.caps.mu.Lock()
+	defer c.caps.mu.Unlock()
+	if c.caps.is != nil && time.Since(c.caps.at) < capsFor {
+		return c.caps.is.Copy(), nil
+	}
+	is, err := c.askCapabilities(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("what the server has: %w", kube.Explain(err))
+	}
+	c.caps.is, c.caps.at = is, time.Now()
+	return is.Copy(), nil
+}
+
+func (c *Client) forgetCapabilities() {
+	c.caps.mu.Lock()
+	defer c.caps.mu.Unlock()
+	c.caps.is = nil
+	c.cluster.Forget()
+}
+
+func (c *Client) askCapabilities(ctx context.Context) (*common.Capabilities, error) {
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	config := rest.CopyConfig(c.cluster.Rest())
+	config.Wrap(guarding(ctx, &atomic.Bool{}))
+	d, err := discovery.NewDiscoveryClientForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	v, err := d.ServerVersion()
+	if err != nil {
+		return nil, err
+	}
+	groups, resources, err := d.ServerGroupsAndResources()
+	if err != nil && !discovery.IsGroupDiscoveryFailedError(err) {
+		return nil, err
+	}
+	var versions common.VersionSet
+	for _, g := range groups {
+		for _, gv := range g.Versions {
+			versions = append(versions, gv.GroupVersion)
+		}
+	}
+	for _, list := range resources {
+		for _, r := range list.APIResources {
+			versions = append(versions, path.Join(list.GroupVersion, r.Kind))
+		}
+	}
+	slices.Sort(versions)
+	return &common.Capabilities{APIVersions: slices.Compact(versions), HelmVersion: common.DefaultCapabilities.HelmVersion,
+		KubeVersion: common.KubeVersion{Version: v.GitVersion, Major: v.Major, Minor: v.Minor}}, nil
+}

@@ -1,0 +1,176 @@
+package release
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"trueup.dev/trueup/internal/client/kube"
+	"trueup.dev/trueup/internal/drivers/kubernetes/manifest"
+)
+
+// CRD is a definition in the chart's directory crds, and what would become of
+// it.
+type CRD struct {
+	manifest.Object
+	// Action is create, update or "" where nothing is to be done.
+	Action string
+}
+
+// CRDs tells what the release's policy does to the chart's definitions.
+func (c *Client) CRDs(ctx context.Context, r *Release) ([]CRD, error) {
+	if r.Options.crds() == CRDsSkip {
+		return nil, nil
+	}
+	ch, err := r.Load()
+	if err != nil {
+		return nil, err
+	}
+	var out []CRD
+	for _, f := range ch.CRDObjects() {
+		objects, found := manifest.Parse(f.Filename, f.File.Data)
+		if err := found.Err(); err != nil {
+			return nil, err
+		}
+		for _, o := range objects {
+			d := CRD{Object: o}
+			if d.Action, err = c.due(ctx, r, &o); err != nil {
+				return nil, fmt.Errorf("%s: %w", o.Ref(), err)
+			}
+			out = append(out, d)
+		}
+	}
+	return out, nil
+}
+
+// due tells what has to be done about a definition.
+func (c *Client) due(ctx context.Context, r *Release, o *manifest.Object) (string, error) {
+	m, err := c.cluster.Mapping(ctx, o.GroupVersionKind())
+	if err != nil {
+		return "", err
+	}
+	live, err := c.cluster.Get(ctx, m, "", o.GetName())
+	switch {
+	case errors.Is(err, kube.ErrNotFound):
+		return "create", nil
+	case err != nil || r.Options.crds() == CRDsCreate:
+		return "", err
+	}
+	after, err := c.cluster.Apply(ctx, m, o.Unstructured, kube.ApplyOptions{Manager: Manager, Force: true, DryRun: true})
+	if err != nil {
+		return "", err
+	}
+	if after.GetGeneration() == live.GetGeneration() && same(after, live) {
+		return "", nil
+	}
+	return "update", nil
+}
+
+// same compares what a definition says: its spec, labels and annotations.
+func same(a, b *unstructured.Unstructured) bool {
+	return equal(a.Object["spec"], b.Object["spec"]) && equal(a.GetLabels(), b.GetLabels()) && equal(a.GetAnnotations(), b.GetAnnotations())
+}
+
+// established is how long a definition may take to be served.
+const established = time.Minute
+
+// applyCRDs brings the chart's definitions, and waits until they are served.
+func (c *Client) applyCRDs(ctx context.Context, r *Release, logf func(string, ...any)) (wrote bool, err error) {
+	list, err := c.CRDs(ctx, r)
+	if err != nil {
+		return false, fmt.Errorf("definitions of the chart: %w", err)
+	}
+	var made []CRD
+	for _, d := range list {
+		if d.Action == "" {
+			continue
+		}
+		m, err := c.cluster.Mapping(ctx, d.GroupVersionKind())
+		if err != nil {
+			return wrote, err
+		}
+		wrote = true
+		if _, err := c.cluster.Apply(ctx, m, d.Unstructured, kube.ApplyOptions{Manager: Manager, Force: d.Action == "update"}); err != nil {
+			return wrote, fmt.Errorf("%s: %w", d.Ref(), err)
+		}
+		logf("helm: %s: %sd", d.Ref(), d.Action)
+		made = append(made, d)
+	}
+	for _, d := range made {
+		if err := c.serve(ctx, &d); err != nil {
+			return wrote, err
+		}
+	}
+	if wrote {
+		c.forgetCapabilities()
+	}
+	return wrote, nil
+}
+
+// serve waits until a definition is established.
+func (c *Client) serve(ctx context.Context, d *CRD) error {
+	m, err := c.cluster.Mapping(ctx, d.GroupVersionKind())
+	if err != nil {
+		return err
+	}
+	wait, cancel := context.WithTimeout(ctx, established)
+	defer cancel()
+	for {
+		live, err := c.cluster.Get(wait, m, "", d.GetName())
+		if err == nil && condition(live, "Established") == "True" {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-wait.Done():
+			return fmt.Errorf("%s is not served after %s", d.Ref(), established)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+func condition(u *unstructured.Unstructured, kind string) string {
+	list, _, _ := unstructured.NestedSlice(u.Object, "status", "conditions")
+	for _, x := range list {
+		if m, ok := x.(map[string]any); ok && m["type"] == kind {
+			s, _ := m["status"].(string)
+			return s
+		}
+	}
+	return ""
+}
+
+var namespaceKind = schema.GroupVersionKind{Version: "v1", Kind: "Namespace"}
+
+// NoNamespace tells that the release's namespace is not there.
+func (c *Client) NoNamespace(ctx context.Context, name string) (bool, error) {
+	m, err := c.cluster.Mapping(ctx, namespaceKind)
+	if err != nil {
+		return false, err
+	}
+	_, err = c.cluster.Get(ctx, m, "", name)
+	if errors.Is(err, kube.ErrNotFound) {
+		return true, nil
+	}
+	return false, err
+}
+
+// namespace makes the namespace if it is not there.
+func (c *Client) namespace(ctx context.Context, name string) (made bool, err error) {
+	missing, err := c.NoNamespace(ctx, name)
+	if err != nil || !missing {
+		return false, err
+	}
+	m, err := c.cluster.Mapping(ctx, namespaceKind)
+	if err != nil {
+		return false, err
+	}
+	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": name}}}
+	_, err = c.cluster.Create(ctx, m, u, Manager)
+	return true, err
+}
