@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -145,4 +147,33 @@ func fill(gv schema.GroupVersion, list *metav1.APIResourceList) map[string]Mappi
 			Status: reports[r.Name]}
 	}
 	return out
+}
+
+// Kinds gives all kinds that the server has, asked anew, each in the version
+// that it prefers. It is whole or an error.
+func (c *Cluster) Kinds(ctx context.Context) ([]Mapping, error) {
+	if err := c.kinds.lock.take(ctx); err != nil {
+		return nil, err
+	}
+	defer c.kinds.lock.free()
+	now, err := c.kinds.ask.all(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for gv, err := range now.failed {
+		return nil, fmt.Errorf("%w: kinds of %s: %w", driver.ErrUnreachable, gv, err)
+	}
+	var out []Mapping
+	for _, group := range slices.Sorted(maps.Keys(now.versions)) {
+		seen := map[string]bool{}
+		for _, v := range now.versions[group] {
+			kinds := now.kinds[schema.GroupVersion{Group: group, Version: v}]
+			for _, kind := range slices.Sorted(maps.Keys(kinds)) {
+				if !seen[kind] {
+					seen[kind], out = true, append(out, kinds[kind])
+				}
+			}
+		}
+	}
+	return out, nil
 }

@@ -39,7 +39,9 @@ func (s *set) Observed(ctx context.Context, in driver.Input, keys []plan.Key) ([
 	if err != nil {
 		return []scope{{Realm: realm, Err: err}}, nil
 	}
+	s.seen = make(map[manifest.Ref]*object, len(objects))
 	for _, o := range objects {
+		s.seen[o.ref] = o
 		if o.live != nil {
 			it := item{Key: o.key(), Kind: kindName(o.ref), Class: classOf(o.ref), Value: side{object: o, live: true}}
 			if it.Hash, err = s.base(o, o.live); err != nil {
@@ -78,6 +80,9 @@ func (s *set) concerned(in driver.Input, keys []plan.Key) ([]*object, error) {
 		o := s.want[ref]
 		if o == nil {
 			o = &object{ref: ref}
+		}
+		if o.marks.Hook != nil {
+			continue // what an earlier run left is no part of the state
 		}
 		out = append(out, o)
 	}

@@ -8,12 +8,15 @@ import (
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/drivers/kubernetes/manifest"
 	"trueup.dev/trueup/internal/drivers/kubernetes/render"
+	"trueup.dev/trueup/internal/drivers/kubernetes/stage"
 	"trueup.dev/trueup/internal/plan"
 )
 
 // prepared is what the snapshot alone says.
 type prepared struct {
 	objects []manifest.Object
+	// leftOut are objects that are not applied, but stay if they are there.
+	leftOut []manifest.Ref
 	// incomplete says why it is not the whole truth; then the session renders
 	// again.
 	incomplete []string
@@ -56,10 +59,18 @@ func inputOf(in driver.Input, spec *Spec) render.Input {
 }
 
 func preparedOf(r *render.Result) *prepared {
-	st := &prepared{objects: r.Objects, incomplete: r.Incomplete, diagnostics: r.Diagnostics}
+	st := &prepared{objects: slices.Clone(r.Objects), incomplete: r.Incomplete, diagnostics: r.Diagnostics}
 	for i := range st.objects {
 		normalise(&st.objects[i], &st.diagnostics)
 	}
+	st.objects = slices.DeleteFunc(st.objects, func(o manifest.Object) bool {
+		m, found := stage.Read(&o)
+		st.diagnostics = append(st.diagnostics, found...)
+		if m.LeftOut != "" {
+			st.leftOut = append(st.leftOut, o.Ref())
+		}
+		return m.LeftOut != ""
+	})
 	return st
 }
 

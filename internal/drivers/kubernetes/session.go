@@ -51,7 +51,13 @@ func (s *session) Plan(ctx context.Context, in driver.Input) (*plan.Plan, error)
 		return nil, err
 	}
 	p.Driver, p.Version = name, version
+	if err := set.settleHooks(ctx, p); err != nil {
+		return nil, err
+	}
 	if err := set.judge(p); err != nil {
+		return nil, err
+	}
+	if err := set.spare(ctx, p); err != nil {
 		return nil, err
 	}
 	p.Warnings = append(p.Warnings, set.warnings...)
@@ -76,7 +82,9 @@ func (s *session) Apply(ctx context.Context, in driver.Input, p *plan.Plan, repo
 			return driver.Permanent(fmt.Errorf("kubernetes: the plan's own part can't be read: %w", err))
 		}
 	}
-	return setplan.Apply(ctx, in, p, set, report)
+	set.run = set.newRun(p, report)
+	defer set.tidy(ctx)
+	return setplan.Apply(ctx, in, p, set, set.run)
 }
 
 // clusterFor gives the cluster as the target may use it.

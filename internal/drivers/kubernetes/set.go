@@ -16,6 +16,7 @@ import (
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/driver/setplan"
 	"trueup.dev/trueup/internal/drivers/kubernetes/manifest"
+	"trueup.dev/trueup/internal/drivers/kubernetes/stage"
 	"trueup.dev/trueup/internal/plan"
 )
 
@@ -40,6 +41,7 @@ type object struct {
 	// unread tells that nobody looked yet whether it is there.
 	unread bool
 	trial  trial
+	marks  stage.Marks // of desired
 }
 
 // side is an object as it is desired, or as it is there.
@@ -56,10 +58,14 @@ type set struct {
 	cluster  *kube.Cluster
 	want     map[manifest.Ref]*object
 	order    []*object
+	seen     map[manifest.Ref]*object // in a plan: what it is about
+	hooks    hooks                    // they are wanted, but in no order
 	kinds    defined
 	warnings plan.Diagnostics
-	// planned is what the plan knows, in an apply; nil in a plan.
+	// planned is what the plan knows, and run how far it has come, in an apply;
+	// nil in a plan.
 	planned *artefact
+	run     *run
 }
 
 func (s *session) set(ctx context.Context, in driver.Input) (*set, error) {
@@ -79,6 +85,7 @@ func (s *session) set(ctx context.Context, in driver.Input) (*set, error) {
 		return nil, err
 	}
 	st.warnings = append(st.warnings, p.diagnostics.Warnings()...)
+	st.hooks.leftOut = p.leftOut
 	return st, st.desire(ctx, p.objects)
 }
 
@@ -132,14 +139,18 @@ func (s *set) desire(ctx context.Context, objects []manifest.Object) error {
 			o.send = o.send.DeepCopy()
 			o.send.SetNamespace(p.ref.Namespace)
 		}
-		o.hash = s.hash("desired", o.send.Object)
-		s.want[o.ref], s.order = o, append(s.order, o)
+		o.hash, o.marks = s.hash("desired", o.send.Object), stage.Of(p.object.Unstructured)
+		if s.want[o.ref] = o; o.marks.Hook != nil {
+			s.hooks.list = append(s.hooks.list, o)
+		} else {
+			s.order = append(s.order, o)
+		}
 	}
 	s.warnings = append(s.warnings, d.Warnings()...)
 	if err := d.Err(); err != nil {
 		return driver.Permanent(err)
 	}
-	return nil
+	return s.hooks.sign(s.key, objects)
 }
 
 // noKind says why a kind is not served.
@@ -155,9 +166,10 @@ func (s *set) noKind(ctx context.Context, k schema.GroupVersionKind) string {
 
 // Desired gives what the snapshot asks for.
 func (s *set) Desired(context.Context, driver.Input) ([]item, error) {
-	out := make([]item, len(s.order))
-	for i, o := range s.order {
-		out[i] = item{Key: plan.Key{Address: o.ref.Address()}, Kind: kindName(o.ref), Class: classOf(o.ref), Hash: o.hash, Source: o.desired.Source, Value: side{object: o}}
+	all := slices.Concat(s.order, s.hooks.list)
+	out := make([]item, len(all))
+	for i, o := range all {
+		out[i] = item{Key: plan.Key{Address: o.ref.Address()}, Kind: kindName(o.ref), Class: o.class(), Hash: o.hash, Source: o.desired.Source, Value: side{object: o}}
 	}
 	return out, nil
 }
@@ -165,10 +177,31 @@ func (s *set) Desired(context.Context, driver.Input) ([]item, error) {
 // Equal tells what the dry run found.
 func (s *set) Equal(want, _ item) bool { return want.Value.trial.equal }
 
-// Keep remembers of an object what its manifest alone would tell.
+// kept is what is remembered of an object: what its manifest alone would tell
+// when it is gone from the snapshot.
+type kept struct {
+	APIVersion string `json:"apiVersion"`
+	// Keep and Confirm are the annotations that spare it from being deleted.
+	Keep    string `json:"keep,omitempty"`
+	Confirm string `json:"confirm,omitempty"`
+	Wave    int    `json:"wave,omitempty"`
+}
+
+// Keep gives what is remembered of an object.
 func (s *set) Keep(it item) (json.RawMessage, []string, error) {
-	b, err := json.Marshal(map[string]string{"apiVersion": it.Value.mapping.Kind.GroupVersion().String()})
+	k := kept{APIVersion: it.Value.mapping.Kind.GroupVersion().String()}
+	if it.Value.object != nil {
+		k.Keep, k.Confirm, k.Wave = it.Value.marks.Keep, it.Value.marks.Confirm, it.Value.marks.Wave
+	}
+	b, err := json.Marshal(k)
 	return b, nil, err
+}
+
+func (o *object) class() string {
+	if o.marks.Hook != nil {
+		return stage.HookClass
+	}
+	return classOf(o.ref)
 }
 
 // Confirm makes sure that what is desired is what was planned.

@@ -17,6 +17,8 @@ type Spec struct {
 	// ServiceAccount is whom the target's requests impersonate: name, or
 	// namespace/name. The operator lists those that are allowed.
 	ServiceAccount string `yaml:"serviceAccount,omitempty" json:"serviceAccount,omitempty"`
+	// Wait bounds what an apply waits for.
+	Wait Wait `yaml:"wait,omitempty" json:"wait,omitzero"`
 	// Outputs are values of live objects that other targets may use.
 	Outputs map[string]Output `yaml:"outputs,omitempty" json:"outputs,omitempty"`
 }
@@ -35,6 +37,7 @@ type Output struct {
 func (s *Spec) Validate() plan.Diagnostics {
 	d := s.Spec.Validate()
 	at := plan.Source{}
+	s.Wait.check(&d, "wait")
 	if s.ServiceAccount != "" {
 		ns, n, full := strings.Cut(s.ServiceAccount, "/")
 		switch {

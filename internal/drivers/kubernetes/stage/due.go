@@ -66,6 +66,11 @@ func Now(p *plan.Plan, owned driver.Inventory, digest string, hooks map[plan.Key
 		m.Changes = m.Changes || c.Action.Writes() && c.Reason != plan.ByDrift
 		m.Installed = m.Installed || len(c.Before) > 0 && c.Action != plan.Delete && !namespace(c.Key)
 	}
+	for k, h := range hooks {
+		if o := owned[k]; h.Install != "" && h.Upgrade == "" && o.Pending && o.Hash == "" {
+			m.Installed = false // the first apply did not come to its end
+		}
+	}
 	return m
 }
 
@@ -78,10 +83,6 @@ func namespace(k plan.Key) bool { return strings.HasPrefix(string(k.Address), "N
 // and did not get to its end stays due until it did.
 func (m Moment) Due(h *Hook, was driver.Owned) Phase {
 	phase := h.At(m.Installed)
-	if phase == "" && was.Pending && was.Hash == "" {
-		// The first apply did not come so far; it is still that one.
-		phase = h.At(false)
-	}
 	switch {
 	case phase == "" || was.Hash == m.Digest:
 		return ""

@@ -122,3 +122,22 @@ func Propagation(k schema.GroupKind) metav1.DeletionPropagation {
 	}
 	return metav1.DeletePropagationBackground
 }
+
+// Ends tells kinds whose objects run to an end.
+func Ends(k schema.GroupKind) bool {
+	switch k {
+	case schema.GroupKind{Group: "batch", Kind: "Job"}, schema.GroupKind{Kind: "Pod"}, schema.GroupKind{Group: "argoproj.io", Kind: "Workflow"}:
+		return true
+	}
+	return false
+}
+
+// Holds tells kinds whose deletion takes more along than the object: others'
+// objects, or data.
+func Holds(k schema.GroupKind) bool {
+	switch rankOf(k) {
+	case rankNamespace, rankDefinition, rankVolume:
+		return true
+	}
+	return false
+}

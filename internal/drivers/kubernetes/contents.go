@@ -1,0 +1,128 @@
+package kubernetes
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"trueup.dev/trueup/internal/client/kube"
+	"trueup.dev/trueup/internal/drivers/kubernetes/manifest"
+	"trueup.dev/trueup/internal/drivers/kubernetes/stage"
+	"trueup.dev/trueup/internal/plan"
+)
+
+// holdContents holds the removal of a namespace or a definition that would take
+// objects along which the plan does not delete.
+func (s *set) holdContents(ctx context.Context, c *plan.Change, o *object, p *plan.Plan) error {
+	if o.live.GetDeletionTimestamp() != nil {
+		return nil // it is under way
+	}
+	var find func(context.Context, *object) ([]manifest.Ref, error)
+	switch k := o.ref.GroupKind(); {
+	case stage.IsNamespace(k):
+		find = s.inNamespace
+	case stage.IsDefinition(k):
+		find = s.ofDefinition
+	default:
+		return nil
+	}
+	found, err := find(ctx, o)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		stage.Hold(c, fmt.Sprintf("it can't be told what would be deleted with it: %v", err))
+		return nil
+	}
+	goes := map[plan.Address]bool{}
+	for i := range p.Changes {
+		goes[p.Changes[i].Address] = p.Changes[i].Action == plan.Delete
+	}
+	found = slices.DeleteFunc(found, func(r manifest.Ref) bool { return goes[r.Address()] })
+	if len(found) > 0 {
+		stage.Hold(c, "its deletion takes along what this plan does not delete by itself: "+named(found))
+	}
+	return nil
+}
+
+// named names some of many.
+func named(refs []manifest.Ref) string {
+	const most = 5
+	slices.SortFunc(refs, manifest.Ref.Compare)
+	var out []string
+	for i, r := range refs {
+		if i == most {
+			out = append(out, fmt.Sprintf("and %d more", len(refs)-most))
+			break
+		}
+		out = append(out, r.String())
+	}
+	return strings.Join(out, ", ")
+}
+
+// passing are kinds whose objects come and go by themselves.
+var passing = map[schema.GroupKind]bool{
+	{Kind: "Event"}: true, {Group: "events.k8s.io", Kind: "Event"}: true, {Kind: "Endpoints"}: true,
+	{Group: "discovery.k8s.io", Kind: "EndpointSlice"}: true, {Group: "coordination.k8s.io", Kind: "Lease"}: true,
+	{Group: "metrics.k8s.io", Kind: "PodMetrics"}: true,
+}
+
+// inNamespace lists what lies in a namespace and is no mere part of something
+// else there.
+func (s *set) inNamespace(ctx context.Context, o *object) ([]manifest.Ref, error) {
+	kinds, err := s.cluster.Kinds(ctx)
+	if err != nil {
+		return nil, err
+	}
+	kinds = slices.DeleteFunc(kinds, func(m kube.Mapping) bool {
+		return !m.Namespaced || passing[m.Kind.GroupKind()] || !slices.Contains(m.Verbs, "list") || !slices.Contains(m.Verbs, "delete")
+	})
+	var mu sync.Mutex
+	var out []manifest.Ref
+	err = each(ctx, kinds, func(ctx context.Context, i int) error {
+		items, _, err := s.cluster.ListMeta(ctx, kinds[i], o.ref.Name)
+		mu.Lock()
+		defer mu.Unlock()
+		out = append(out, s.others(kinds[i], items)...)
+		return err
+	})
+	return out, err
+}
+
+// ofDefinition lists the objects of a definition's kind.
+func (s *set) ofDefinition(ctx context.Context, o *object) ([]manifest.Ref, error) {
+	var out []manifest.Ref
+	for k := range definitions([]manifest.Object{{Unstructured: o.live}}) {
+		m, err := s.cluster.Preferred(ctx, k)
+		if err != nil {
+			return nil, err
+		}
+		items, _, err := s.cluster.ListMeta(ctx, m, "")
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, s.others(m, items)...)
+	}
+	return out, nil
+}
+
+// others leaves out what somebody else's object brings along, what every
+// namespace has, and what is going.
+func (s *set) others(m kube.Mapping, items []metav1.PartialObjectMetadata) []manifest.Ref {
+	var out []manifest.Ref
+	for i := range items {
+		it := &items[i]
+		r := manifest.Ref{Group: m.Kind.Group, Kind: m.Kind.Kind, Namespace: it.Namespace, Name: it.Name}
+		given := r.Group == "" && (r.Kind == "ServiceAccount" && r.Name == "default" || r.Kind == "ConfigMap" && r.Name == "kube-root-ca.crt")
+		if given || len(it.OwnerReferences) > 0 || it.DeletionTimestamp != nil || it.Annotations[hookOf] == s.in.Target {
+			continue
+		}
+		out = append(out, r)
+	}
+	return out
+}
