@@ -19,12 +19,25 @@ import (
 // Encrypted makes a file as the sops program does.
 func Encrypted(t testing.TB, name, text string, to ...keys.MasterKey) []byte {
 	t.Helper()
+	return encrypted(t, name, text, mozsops.Metadata{UnencryptedSuffix: "_unencrypted"}, to)
+}
+
+// Partly encrypts the values below the keys that match, as sops does with
+// encrypted_regex.
+func Partly(t testing.TB, name, text, match string, to ...keys.MasterKey) []byte {
+	t.Helper()
+	return encrypted(t, name, text, mozsops.Metadata{EncryptedRegex: match}, to)
+}
+
+func encrypted(t testing.TB, name, text string, meta mozsops.Metadata, to []keys.MasterKey) []byte {
+	t.Helper()
 	store := common.StoreForFormat(formats.FormatForPath(name), config.NewStoresConfig())
 	branches, err := store.LoadPlainFile([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	tree := mozsops.Tree{Branches: branches, Metadata: mozsops.Metadata{KeyGroups: []mozsops.KeyGroup{to}, Version: "3.13.3", UnencryptedSuffix: "_unencrypted", LastModified: time.Now().UTC()}}
+	meta.KeyGroups, meta.Version, meta.LastModified = []mozsops.KeyGroup{to}, "3.13.3", time.Now().UTC()
+	tree := mozsops.Tree{Branches: branches, Metadata: meta}
 	key, errs := tree.GenerateDataKeyWithKeyServices([]keyservice.KeyServiceClient{keyservice.NewLocalClient()})
 	if len(errs) > 0 {
 		t.Fatal(errs)

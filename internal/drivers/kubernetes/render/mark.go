@@ -1,6 +1,9 @@
 package render
 
 import (
+	"net/url"
+	"strings"
+
 	"trueup.dev/trueup/internal/drivers/kubernetes/manifest"
 	"trueup.dev/trueup/internal/plan"
 )
@@ -41,6 +44,9 @@ func (r *run) marks(o *manifest.Object) (sensitive, unknown []string) {
 		return nil, nil
 	}
 	leaves(o.Object, "", func(at string, leaf any) {
+		if openFields[at] {
+			return
+		}
 		if look && r.files.secrets.holds(o.Source.File, leaf) {
 			sensitive = append(sensitive, at)
 		}
@@ -53,7 +59,16 @@ func (r *run) marks(o *manifest.Object) (sensitive, unknown []string) {
 
 // later tells whether a text has a part that is known only later: a value of
 // another target, or what stays encrypted here.
-func later(s string) bool { return laterForm.MatchString(s) || sealedForm.MatchString(s) }
+func later(s string) bool {
+	if laterForm.MatchString(s) || sealedForm.MatchString(s) {
+		return true
+	}
+	if !strings.Contains(s, "%") {
+		return false
+	}
+	plain, err := url.QueryUnescape(s)
+	return err == nil && (laterForm.MatchString(plain) || sealedForm.MatchString(plain))
+}
 
 // laterDeep looks into what is encoded as well.
 func laterDeep(s string, depth int) bool {

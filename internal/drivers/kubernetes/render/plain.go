@@ -109,6 +109,9 @@ func (r *run) parse(name string, body []byte) {
 		}
 	}
 	for _, doc := range docs {
+		if r.files.sealed[name] && sealedName(doc.Value) {
+			continue // the file is noted
+		}
 		r.out.Objects = append(r.out.Objects, doc.Objects(&found)...)
 	}
 	r.out.Diagnostics = append(r.out.Diagnostics, found...)
@@ -218,4 +221,15 @@ func (r *run) text(name string) ([]byte, error) {
 		return nil, nil
 	}
 	return out, err
+}
+
+// sealedName tells that what names an object is encrypted.
+func sealedName(x any) bool {
+	m := asMap(x)
+	for _, v := range []any{m["apiVersion"], m["kind"], asMap(m["metadata"])["name"]} {
+		if s, ok := v.(string); ok && sealedForm.MatchString(s) {
+			return true
+		}
+	}
+	return false
 }

@@ -107,7 +107,7 @@ func (f *files) remember(name string, body, plain []byte) {
 		before, _ := manifest.Documents(name, body)
 		after, _ := manifest.Documents(name, plain)
 		for i := range min(len(before), len(after)) {
-			f.compare(name, before[i].Value, after[i].Value)
+			f.compare(name, "", before[i].Value, after[i].Value)
 		}
 	case ".env", ".ini":
 		f.lines(name, body, plain)
@@ -116,22 +116,26 @@ func (f *files) remember(name string, body, plain []byte) {
 	}
 }
 
-func (f *files) compare(name string, before, after any) {
+// openFields are fields that name an object: they are in its address, and so they
+// are never hidden.
+var openFields = map[string]bool{"/apiVersion": true, "/kind": true, "/metadata/name": true, "/metadata/namespace": true}
+
+func (f *files) compare(name, at string, before, after any) {
 	switch b := before.(type) {
 	case map[string]any:
 		a, _ := after.(map[string]any)
 		for k, v := range b {
-			f.compare(name, v, a[k])
+			f.compare(name, at+"/"+pointerEscape.Replace(k), v, a[k])
 		}
 	case []any:
 		a, _ := after.([]any)
 		for i, v := range b {
 			if i < len(a) {
-				f.compare(name, v, a[i])
+				f.compare(name, fmt.Sprintf("%s/%d", at, i), v, a[i])
 			}
 		}
 	case string:
-		if sealedLeaf.MatchString(b) {
+		if sealedLeaf.MatchString(b) && !openFields[at] {
 			f.secrets.add(name, after)
 		}
 	}
