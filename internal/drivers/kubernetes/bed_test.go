@@ -8,6 +8,9 @@ import (
 	"testing/fstest"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"trueup.dev/trueup/internal/client/kube/kubefake"
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/driver/drivertest"
@@ -31,7 +34,7 @@ func newBed(t *testing.T, change func(*kubernetes.Connect)) *bed {
 	t.Helper()
 	s := kubefake.New(t)
 	s.Set("kubectl", "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n")
-	b := &bed{Server: s, t: t, now: time.Unix(1_800_000_000, 0), owned: driver.Inventory{}}
+	b := &bed{Server: s, t: t, spec: kubernetes.Spec{Wait: kubernetes.Wait{Kinds: 2 * time.Second}}, now: time.Unix(1_800_000_000, 0), owned: driver.Inventory{}}
 	b.open(change)
 	return b
 }
@@ -148,4 +151,15 @@ spec:
     metadata: {labels: {app: web}}
     spec: {containers: [{name: c, image: "example.test/c:` + image + `"}]}
 `
+}
+
+// conflictWith is a server's answer to an apply, as it answers when others own
+// the fields.
+func conflictWith(fields map[string]string) error {
+	err := kubefake.Status(409, "Conflict", "Apply failed").(*apierrors.StatusError)
+	err.ErrStatus.Details = &metav1.StatusDetails{}
+	for f, m := range fields {
+		err.ErrStatus.Details.Causes = append(err.ErrStatus.Details.Causes, metav1.StatusCause{Type: metav1.CauseTypeFieldManagerConflict, Field: f, Message: m})
+	}
+	return err
 }

@@ -10,6 +10,7 @@ import (
 	"trueup.dev/trueup/internal/client/kube"
 	"trueup.dev/trueup/internal/drivers/kubernetes/diff"
 	"trueup.dev/trueup/internal/drivers/kubernetes/manifest"
+	"trueup.dev/trueup/internal/drivers/kubernetes/stage"
 	"trueup.dev/trueup/internal/plan"
 )
 
@@ -116,19 +117,17 @@ func (s *set) judgeOne(c *plan.Change, o *object) {
 func (s *set) judgeReplace(c *plan.Change, o *object) {
 	c.Action = plan.Replace
 	c.Impact = []plan.Impact{{Class: classOf(o.ref), Replace: 1}}
-	switch {
+	switch allowed := stage.Of(o.send).Recreate; {
 	case s.in.Mode == plan.AddOnly:
 		conflict(c, "it would be replaced, which a run that only adds may not do")
-	case matches(s.connect.Recreate, kindName(o.ref)), o.desired.GetAnnotations()[recreate] == "true":
-		note(c, "it can't be changed as it is, so it is deleted and made anew: %s", o.trial.replace)
+	case allowed != "":
+		note(c, "it can't be changed as it is, so it is deleted and made anew (%s): %s", allowed, o.trial.replace)
+	case matches(s.connect.Recreate, kindName(o.ref)):
+		note(c, "it can't be changed as it is, so it is deleted and made anew (the environment's recreate): %s", o.trial.replace)
 	default:
-		conflict(c, "it can't be changed as it is, only deleted and made anew: name the kind in the environment's recreate, annotate the object with %s: \"true\", or approve: %s", recreate, o.trial.replace)
+		conflict(c, "it can't be changed as it is, only deleted and made anew: name the kind in the environment's recreate, annotate the object with %s: allowed, or approve: %s", stage.RecreateAnnotation, o.trial.replace)
 	}
 }
-
-// recreate is the annotation by which an object allows to be deleted and made
-// anew.
-const recreate = "trueup.dev/recreate"
 
 // judgeConflicts says which fields others own with other values.
 func (s *set) judgeConflicts(c *plan.Change, owners []kube.Owner) {

@@ -3,7 +3,6 @@ package kubernetes
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -38,11 +37,12 @@ func otherName(name string) string {
 	return mark + strings.TrimLeft(name[len(name)-(52-len(mark)):], "-.")
 }
 
-// reason is the server's own message, without what we wrapped around it.
-func reason(err error) string {
+// reason is the server's own message, without what we wrapped around it, and
+// without the object's secrets.
+func (o *object) reason(err error) string {
 	var status apierrors.APIStatus
-	if errors.As(err, &status) {
-		return status.Status().Message
+	if errors.As(err, &status) && !isSecret(o.send) {
+		return o.scrub(status.Status().Message)
 	}
-	return fmt.Sprint(err)
+	return o.scrub(err.Error())
 }

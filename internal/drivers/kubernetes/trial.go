@@ -133,9 +133,9 @@ func (s *set) failed(ctx context.Context, o *object, err error) error {
 	case errors.Is(err, kube.ErrNotFound) && s.want[namespaceRef(o.ref.Namespace)] != nil:
 		o.trial.unsure = "its namespace comes with the same commit"
 	case apierrors.IsInvalid(err) && o.live != nil && s.fresh(ctx, o):
-		o.trial.replace = o.scrub(reason(err))
+		o.trial.replace = o.reason(err)
 	default:
-		o.trial.refused = o.scrub(reason(err))
+		o.trial.refused = o.reason(err)
 	}
 	// What was applied and still stands needs no leave to be changed.
 	if o.live != nil && s.settled(o) && diff.Holds(o.live.Object, o.send.Object) {
