@@ -96,9 +96,20 @@ func fakes(t testing.TB) driver.Registry {
 	}
 	dns := fake{driver.Info{Name: "dns", Spec: func() any { return &zoneSpec{} }, Connect: func() any { return &zoneConnect{} },
 		Scope: func() driver.ScopeSpec { return &zoneScope{} }}}
-	r, err := driver.NewRegistry(dns, open("ssh"), open("tofu"), open("kubernetes"), open("people"))
+	r, err := driver.NewRegistry(dns, open("ssh"), open("tofu"), checking{open("kubernetes").(fake)}, open("people"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// checking reads its own health checks: all is the only thing that is ready.
+type checking struct{ fake }
+
+func (checking) ReadCheck(check map[string]any) plan.Diagnostics {
+	var d plan.Diagnostics
+	if check["ready"] != "all" {
+		d.Errorf(plan.Source{}, "ready", "write all", "%v is nothing that gets ready", check["ready"])
+	}
+	return d
 }

@@ -116,7 +116,26 @@ func (e *entry) parts(r *Resolved, env *Environment) bool {
 		r.Scope = info.Scope()
 	}
 	r.RawScope = e.part("scope", e.t.Scope, r.Scope, env.Driver)
+	if c, ok := d.(driver.CheckReader); ok {
+		e.checks(c)
+	}
 	return e.Errors() == before && before >= 0
+}
+
+// checks has a driver read its own health checks.
+func (e *entry) checks(d driver.CheckReader) {
+	for i, h := range e.t.Health {
+		if len(h.Driver) == 0 {
+			continue
+		}
+		at := fmt.Sprintf("health[%d]", i)
+		if strict.Child(strict.Locate(e.t.node, at), "driver") != nil {
+			at += ".driver"
+		}
+		for _, found := range d.ReadCheck(h.Driver) {
+			e.fail(strict.Join(at, found.Field), found.Mend, "%s", found.Message)
+		}
+	}
 }
 
 // part decodes spec or scope and gives it as JSON, nil when it is absent.

@@ -176,6 +176,9 @@ type Policy struct {
 	Drift string `yaml:"drift" jsonschema:"default=correct,enum=correct,enum=report"`
 	// DriftInterval is the time between drift checks; default 5m.
 	DriftInterval time.Duration `yaml:"driftInterval" jsonschema:"default=5m,minimum=1s"`
+	// Notice is on (default) or off: whether a change that an environment reports
+	// by itself is looked at when it happens, instead of at the next drift check.
+	Notice string `yaml:"notice" jsonschema:"default=on,enum=on,enum=off"`
 	// Flapping is how many corrections of one object within an hour are
 	// reported and held instead of being fought; default 5.
 	Flapping int            `yaml:"flapping" jsonschema:"default=5,minimum=1"`

@@ -16,13 +16,40 @@ type Fingerprinter interface {
 	Fingerprint(ctx context.Context, in Input) (map[plan.Scope]string, error)
 }
 
+// Planned is a Fingerprinter that knows the fingerprint of the state that its
+// last Plan for a target was made from. It spares the engine the samples before
+// and after a plan, and there is no moment between reading and sampling.
+type Planned interface {
+	Fingerprinter
+	// Planned gives what Fingerprint would have given at the time of that read;
+	// nil where it can't be told.
+	Planned(target string) map[plan.Scope]string
+}
+
+// Watcher is a Session that learns by itself when something that its targets
+// have is changed by others. The engine then looks at that target at once; what
+// a watch misses, the clock finds.
+type Watcher interface {
+	// Watch calls notify with ids of targets until ctx ends. It may be called
+	// from several goroutines and returns at once.
+	Watch(ctx context.Context, notify func(target string)) error
+}
+
 // HealthChecker is a Session with health checks of its own, beside the
 // engine's (tcp, http, dns, command).
 type HealthChecker interface {
 	// Health gives nil when the applied state is healthy, ErrNotReady (wrapped,
-	// with the reason) while it may still become so, and another error when it
-	// has failed.
+	// with the reason) while it may still become so, and a permanent error when
+	// it can't any more. After another error it is asked again as well. What it
+	// says while it waits goes to the run's log whenever it changes.
 	Health(ctx context.Context, in Input, check map[string]any) error
+}
+
+// CheckReader is a Driver that finds mistakes in its own health checks before
+// anything is applied.
+type CheckReader interface {
+	// ReadCheck gives the mistakes; their fields are relative to the check.
+	ReadCheck(check map[string]any) plan.Diagnostics
 }
 
 // Importer is a Session that writes live state as desired files.

@@ -67,6 +67,7 @@ type Engine struct {
 	sessions *sessionPool
 	running  *runningSet
 	metrics  *metrics
+	notices  *notices
 	ready    atomic.Bool
 }
 
@@ -121,6 +122,7 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 	e.forges = newForgePool(e)
 	e.people = identity.New(func() *config.Server { return e.cfg.Load().Server }, e, e.clock)
 	e.sessions = newSessionPool(e)
+	e.notices = newNotices(e.noticed)
 	key, err := o.Store.Key(ctx, "mask")
 	if err != nil {
 		return nil, fmt.Errorf("the key for masked values: %w", err)

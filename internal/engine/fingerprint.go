@@ -56,11 +56,22 @@ func (j *job) sample(ctx context.Context) map[plan.Scope]string {
 }
 
 // fingerprintBefore and fingerprintAfter stand around a verifying read; the
-// fingerprint counts only when both are equal.
-func (j *job) fingerprintBefore(ctx context.Context) { j.fpBefore = j.sample(ctx) }
+// fingerprint counts only when both are equal. A session that knows what its
+// plan was made from says so afterwards, and needs no samples.
+func (j *job) fingerprintBefore(ctx context.Context) {
+	if _, ok := j.session.(driver.Planned); ok && j.mode != plan.Destroy {
+		j.fpBefore = map[plan.Scope]string{}
+		return
+	}
+	j.fpBefore = j.sample(ctx)
+}
 
 func (j *job) fingerprintAfter(ctx context.Context) {
 	if j.fpBefore == nil {
+		return
+	}
+	if p, ok := j.session.(driver.Planned); ok {
+		j.fpBefore = p.Planned(j.target.ID)
 		return
 	}
 	if !maps.Equal(j.fpBefore, j.sample(ctx)) {
@@ -70,7 +81,7 @@ func (j *job) fingerprintAfter(ctx context.Context) {
 
 // keepFingerprints stores those of a verified, equal state.
 func (j *job) keepFingerprints(ctx context.Context) error {
-	if j.fpBefore == nil {
+	if len(j.fpBefore) == 0 {
 		return nil
 	}
 	now := j.e.clock()

@@ -41,6 +41,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer stop(errStopping)
 	go e.keepLeases(work)
 	go e.housekeeping(work)
+	go e.notices.run(work)
 	for ctx.Err() == nil {
 		n, err := e.dispatch(ctx, work)
 		if err != nil && ctx.Err() == nil {

@@ -26,12 +26,13 @@ type sessionKey struct {
 	purpose             driver.Purpose
 }
 
-// pooled is a session with its users. Its fields but s and err belong to the
-// pool's lock.
+// pooled is a session with its users. Its fields but s, err and stop belong to
+// the pool's lock.
 type pooled struct {
 	once  sync.Once
 	s     driver.Session
 	err   error
+	stop  context.CancelFunc // of its watch
 	users int
 	gone  bool
 	secrets
@@ -71,7 +72,11 @@ func (p *sessionPool) get(ctx context.Context, d driver.Driver, env *config.Envi
 		p.give(ps)
 		ps = p.use(k)
 	}
-	ps.once.Do(func() { ps.s, ps.err = d.Open(ctx, p.e.environment(env, &ps.secrets), purpose) })
+	ps.once.Do(func() {
+		if ps.s, ps.err = d.Open(ctx, p.e.environment(env, &ps.secrets), purpose); ps.err == nil && purpose == driver.Write {
+			ps.stop = p.e.watch(ps.s, env)
+		}
+	})
 	if ps.err != nil {
 		p.give(ps)
 		p.drop(func(sk sessionKey, x *pooled) bool { return x == ps })
@@ -160,6 +165,9 @@ func (p *sessionPool) forget(env *config.Environment) {
 func (p *sessionPool) closeAll() { p.drop(func(sessionKey, *pooled) bool { return true }) }
 
 func closeSession(ps *pooled) {
+	if ps.stop != nil {
+		ps.stop()
+	}
 	if ps.s != nil {
 		_ = ps.s.Close()
 	}

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -32,19 +33,20 @@ import (
 // world is a Git repository, directories as environments, and an engine on
 // SQLite between them.
 type world struct {
-	t      *testing.T
-	dir    string
-	git    string // working copy; origin is a bare repository
-	st     store.Store
-	e      *engine.Engine
-	stop   func()
-	config string
-	now    func() time.Time
-	forges forge.Registry
-	forge  *forgetest.Forge
-	fail   func(string) error
-	files  driver.Driver // in place of the files driver
-	log    io.Writer     // gets all that is logged; nil is stderr, errors alone
+	t        *testing.T
+	dir      string
+	git      string // working copy; origin is a bare repository
+	st       store.Store
+	e        *engine.Engine
+	stop     func()
+	config   string
+	now      func() time.Time
+	forges   forge.Registry
+	forge    *forgetest.Forge
+	fail     func(string) error
+	files    driver.Driver // in place of the files driver
+	log      io.Writer     // gets all that is logged; nil is stderr, errors alone
+	interval time.Duration // between drift checks; 0 is 300 ms
 }
 
 const baseConfig = `version: 1
@@ -142,7 +144,7 @@ func (w *world) parse(body string) *config.Server {
 		r.Poll = 200 * time.Millisecond
 	}
 	for _, p := range c.Policies {
-		p.DriftInterval = 300 * time.Millisecond
+		p.DriftInterval = cmp.Or(w.interval, 300*time.Millisecond)
 	}
 	return c
 }

@@ -108,6 +108,7 @@ func (c *Checker) poll(parent context.Context, h config.Health, log Logf) Result
 	ctx, cancel := context.WithTimeout(parent, within)
 	defer cancel()
 	r := Result{Check: name(h)}
+	said := &changes{check: r.Check, log: log}
 	var last error
 	for wait := firstWait; ; wait = min(wait*2, maxWait) {
 		err := c.ask(ctx, h, log)
@@ -118,6 +119,7 @@ func (c *Checker) poll(parent context.Context, h config.Health, log Logf) Result
 		if last == nil || err == nil || ctx.Err() == nil {
 			last = err
 		}
+		said.note(err)
 		if err == nil || driver.IsPermanent(err) || !sleep(ctx, wait) {
 			break
 		}
@@ -137,6 +139,22 @@ func (c *Checker) poll(parent context.Context, h config.Health, log Logf) Result
 	}
 	log("health: %s: %s", r.Check, r.Err)
 	return r
+}
+
+// changes logs what a check of a driver waits for, whenever that changes.
+type changes struct {
+	check, last string
+	lines       int
+	log         Logf
+}
+
+func (c *changes) note(err error) {
+	if !errors.Is(err, driver.ErrNotReady) || driver.IsPermanent(err) || err.Error() == c.last || c.lines >= maxLines {
+		return
+	}
+	c.last = err.Error()
+	c.lines++
+	c.log("health: %s: %s", c.check, c.last)
 }
 
 // stays asks a check that is healthy again and again, as long as it has to

@@ -186,6 +186,22 @@ func TestHTTPS(t *testing.T) {
 	}
 }
 
+// What a driver's check waits for is logged when it changes, not every time.
+func TestDriverChecksLogChanges(t *testing.T) {
+	texts := []string{"1 of 3", "1 of 3", "2 of 3", "2 of 3", "1 of 3"}
+	asked := 0
+	c := &Checker{Driver: func(context.Context, map[string]any) error {
+		if asked++; asked <= len(texts) {
+			return fmt.Errorf("%w: %s", driver.ErrNotReady, texts[asked-1])
+		}
+		return nil
+	}}
+	_, log := one(t, c, config.Health{Driver: map[string]any{"ready": "all"}, Within: time.Minute})
+	if n := strings.Count(log, "not ready: "); n != 3 || strings.Count(log, "\n") != 3 {
+		t.Errorf("%d lines of progress:\n%s", n, log)
+	}
+}
+
 func TestDriverChecks(t *testing.T) {
 	var asked atomic.Int32
 	c := &Checker{Driver: func(_ context.Context, check map[string]any) error {
