@@ -182,11 +182,16 @@ func (s *set) write(ctx context.Context, st *step) error {
 		}
 		return nil
 	}
-	var old item
-	if st.Old != nil {
-		old = *st.Old
+	if st.Old == nil {
+		return s.Put(ctx, *st.New, item{})
 	}
-	return s.Put(ctx, *st.New, old)
+	if live := st.Old.Value.object.live; live.GetDeletionTimestamp() != nil {
+		if err := s.goneUID(ctx, st.Old.Value.object, live.GetUID()); err != nil {
+			return err
+		}
+		return s.Put(ctx, *st.New, item{})
+	}
+	return s.Put(ctx, *st.New, *st.Old)
 }
 
 // unfinished is an error of something that did not come to its end: the next

@@ -106,6 +106,10 @@ func (s *set) judgeOne(c *plan.Change, o *object) {
 	case t.unsure != "":
 		c.Simulated = true
 		note(c, "known after apply: %s", t.unsure)
+	case t.leaving != "":
+		// Somebody deleted it already: nothing more is lost by making it anew.
+		c.Action, c.Before, c.Impact, c.Conflict = plan.Create, nil, []plan.Impact{{Class: classOf(o.ref), Create: 1}}, ""
+		note(c, "it is made anew when it is gone: %s", t.leaving)
 	case t.replace != "":
 		s.judgeReplace(c, o)
 	}

@@ -99,6 +99,9 @@ func (s *set) inScope(ref manifest.Ref) bool {
 func (s *set) tryAll(ctx context.Context) error {
 	return each(ctx, s.order, func(ctx context.Context, i int) error {
 		o := s.order[i]
+		if o.leaves() {
+			return nil
+		}
 		if s.memo.equal(s, o) {
 			o.trial = trial{equal: true, owned: true}
 			return nil
@@ -155,7 +158,11 @@ func (s *set) base(o *object, live *unstructured.Unstructured) (string, error) {
 	}
 	var asked any
 	if o.desired != nil {
-		asked = diff.Overlap(live.Object, o.send.Object)
+		given, err := s.given(o, live)
+		if err != nil {
+			given = o.send // the trial says so
+		}
+		asked = diff.Overlap(live.Object, given.Object)
 	}
 	return s.hash("base", []any{live.GetUID(), asked, diff.Project(live.Object, owned)}), nil
 }

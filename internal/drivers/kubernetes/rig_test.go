@@ -10,6 +10,10 @@ import (
 	"testing/fstest"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+
 	"trueup.dev/trueup/internal/client/kube/kubefake"
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/driver/drivertest"
@@ -208,3 +212,28 @@ func widget(name string, annotations ...string) string {
 func scopeOf(namespaces ...string) *kubernetes.Scope {
 	return &kubernetes.Scope{Namespaces: namespaces}
 }
+
+// set makes a config map from outside and gives its name.
+func (r *rig) set(name string) string {
+	r.Set("kubectl", settings(name, "1"))
+	return name
+}
+
+// deleter deletes from outside, by the API.
+type deleter struct{ dynamic.ResourceInterface }
+
+func (d deleter) Delete(ctx context.Context, name string) error {
+	return d.ResourceInterface.Delete(ctx, name, metav1.DeleteOptions{})
+}
+
+func (r *rig) dynamic(resource string) dynamic.NamespaceableResourceInterface {
+	r.t.Helper()
+	d, err := dynamic.NewForConfig(r.Config())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return d.Resource(schema.GroupVersionResource{Version: "v1", Resource: resource})
+}
+
+func (r *rig) client() deleter     { return deleter{r.dynamic("configmaps").Namespace("shop")} }
+func (r *rig) namespaces() deleter { return deleter{r.dynamic("namespaces")} }

@@ -15,6 +15,7 @@ import (
 	"trueup.dev/trueup/internal/client/kube"
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/driver/setplan"
+	"trueup.dev/trueup/internal/drivers/kubernetes/ignore"
 	"trueup.dev/trueup/internal/drivers/kubernetes/manifest"
 	"trueup.dev/trueup/internal/drivers/kubernetes/stage"
 	"trueup.dev/trueup/internal/plan"
@@ -61,6 +62,7 @@ type set struct {
 	seen     map[manifest.Ref]*object // in a plan: what it is about
 	hooks    hooks                    // they are wanted, but in no order
 	kinds    defined
+	ignored  *ignore.Set
 	warnings plan.Diagnostics
 	// planned is what the plan knows, and run how far it has come, in an apply;
 	// nil in a plan.
@@ -76,6 +78,10 @@ func (s *session) set(ctx context.Context, in driver.Input) (*set, error) {
 	st := &set{session: s, in: in, spec: spec, want: map[manifest.Ref]*object{}}
 	if st.cluster, err = s.clusterFor(spec); err != nil {
 		return nil, err
+	}
+	var found plan.Diagnostics
+	if st.ignored, found = ignore.Compile(spec.IgnoreDifferences); found.Err() != nil {
+		return nil, driver.Permanent(fmt.Errorf("spec.ignoreDifferences: %w", found.Err()))
 	}
 	if in.Mode == plan.Destroy {
 		return st, nil
@@ -139,7 +145,7 @@ func (s *set) desire(ctx context.Context, objects []manifest.Object) error {
 			o.send = o.send.DeepCopy()
 			o.send.SetNamespace(p.ref.Namespace)
 		}
-		o.hash, o.marks = s.hash("desired", o.send.Object), stage.Of(p.object.Unstructured)
+		o.hash, o.marks = s.hash("desired", s.asked(o)), stage.Of(p.object.Unstructured)
 		if s.want[o.ref] = o; o.marks.Hook != nil {
 			s.hooks.list = append(s.hooks.list, o)
 		} else {
@@ -151,6 +157,14 @@ func (s *set) desire(ctx context.Context, objects []manifest.Object) error {
 		return driver.Permanent(err)
 	}
 	return s.hooks.sign(s.key, objects)
+}
+
+// asked is what is asked for of an object, with the rules that it falls under.
+func (s *set) asked(o *object) any {
+	if s.ignored.About(o.ref) {
+		return []any{o.send.Object, s.spec.IgnoreDifferences}
+	}
+	return o.send.Object
 }
 
 // noKind says why a kind is not served.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"trueup.dev/trueup/internal/drivers/kubernetes/ignore"
 	"trueup.dev/trueup/internal/drivers/kubernetes/manifest"
 	"trueup.dev/trueup/internal/drivers/kubernetes/render"
 	"trueup.dev/trueup/internal/plan"
@@ -17,6 +18,9 @@ type Spec struct {
 	// ServiceAccount is whom the target's requests impersonate: name, or
 	// namespace/name. The operator lists those that are allowed.
 	ServiceAccount string `yaml:"serviceAccount,omitempty" json:"serviceAccount,omitempty"`
+	// IgnoreDifferences are fields of objects that are there which are left to
+	// others: neither compared nor applied.
+	IgnoreDifferences []ignore.Rule `yaml:"ignoreDifferences,omitempty" json:"ignoreDifferences,omitempty"`
 	// Wait bounds what an apply waits for.
 	Wait Wait `yaml:"wait,omitempty" json:"wait,omitzero"`
 	// Outputs are values of live objects that other targets may use.
@@ -38,6 +42,11 @@ func (s *Spec) Validate() plan.Diagnostics {
 	d := s.Spec.Validate()
 	at := plan.Source{}
 	s.Wait.check(&d, "wait")
+	_, found := ignore.Compile(s.IgnoreDifferences)
+	for i := range found {
+		found[i].Field = "ignoreDifferences" + found[i].Field
+	}
+	d = append(d, found...)
 	if s.ServiceAccount != "" {
 		ns, n, full := strings.Cut(s.ServiceAccount, "/")
 		switch {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -28,6 +29,9 @@ type trial struct {
 	unsure string
 	// refused is the server's reason for not taking the object.
 	refused string
+	// leaving says since when the object is being deleted; it has to be gone
+	// before it can be made anew.
+	leaving string
 }
 
 // tries is how often a dry run is repeated for an object that changes while it
@@ -47,7 +51,17 @@ func (s *set) try(ctx context.Context, o *object) error {
 		o.trial.unsure = "its kind comes with the same commit"
 		return nil
 	}
+	if o.unread && s.ignored.About(o.ref) {
+		var err error
+		if o.live, err = s.get(ctx, o); err != nil {
+			return err
+		}
+		o.unread = false
+	}
 	for range tries {
+		if o.leaves() {
+			return nil
+		}
 		err := s.dryRun(ctx, o)
 		if err == nil && o.unread && revision(o.trial.after) == "" {
 			return nil // it is not there
@@ -57,6 +71,9 @@ func (s *set) try(ctx context.Context, o *object) error {
 			var err2 error
 			if o.live, err2 = s.get(ctx, o); err2 != nil {
 				return err2
+			}
+			if o.leaves() {
+				return nil
 			}
 		}
 		if err != nil {
@@ -73,6 +90,22 @@ func (s *set) try(ctx context.Context, o *object) error {
 		}
 	}
 	return fmt.Errorf("%s changes all the time: %w", o.ref, driver.ErrStale)
+}
+
+// leaves notes that the object is being deleted.
+func (o *object) leaves() bool {
+	if o.live == nil || o.live.GetDeletionTimestamp() == nil {
+		return false
+	}
+	o.trial = trial{leaving: "it is being deleted" + lingers(o.live)}
+	return true
+}
+
+// given is the desired object as it is applied to a live one: without the
+// fields that are left to others.
+func (s *set) given(o *object, live *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	u, err := s.ignored.Strip(o.send, live, manager)
+	return u, o.mask(err)
 }
 
 func revision(u *unstructured.Unstructured) string {
@@ -92,16 +125,25 @@ func (s *set) get(ctx context.Context, o *object) (*unstructured.Unstructured, e
 
 // dryRun fills in what the apply would give, and which fields others own.
 func (s *set) dryRun(ctx context.Context, o *object) (err error) {
+	u, err := s.given(o, o.live)
+	if err != nil {
+		return unruly{err}
+	}
 	opts := kube.ApplyOptions{Manager: manager, DryRun: true}
-	o.trial.after, err = s.cluster.Apply(ctx, o.mapping, o.send, opts)
+	o.trial.after, err = s.cluster.Apply(ctx, o.mapping, u, opts)
 	var conflict *kube.Conflict
 	if errors.As(err, &conflict) && len(conflict.Fields) > 0 {
 		o.trial.conflicts = conflict.Fields
 		opts.Force = true
-		o.trial.after, err = s.cluster.Apply(ctx, o.mapping, o.send, opts)
+		o.trial.after, err = s.cluster.Apply(ctx, o.mapping, u, opts)
 	}
 	return err
 }
+
+// unruly is the error of a rule that can't be kept to.
+type unruly struct{ error }
+
+func (u unruly) Unwrap() error { return u.error }
 
 // compare looks at what a dry run gave.
 func (s *set) compare(o *object) error {
@@ -123,25 +165,40 @@ func (s *set) compare(o *object) error {
 func (s *set) failed(ctx context.Context, o *object, err error) error {
 	o.trial.after = nil
 	var status apierrors.APIStatus
+	var rule unruly
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case errors.As(err, &rule):
+		o.trial.refused = err.Error()
+		return nil
 	case errors.Is(err, driver.ErrUnreachable), errors.Is(err, kube.ErrUncertain), !errors.As(err, &status):
 		return fmt.Errorf("%s: %w", o.ref, o.mask(err))
 	case strings.Contains(err.Error(), "does not support dry run"):
 		o.trial.unsure = "an admission webhook takes no dry runs"
 	case errors.Is(err, kube.ErrNotFound) && s.want[namespaceRef(o.ref.Namespace)] != nil:
 		o.trial.unsure = "its namespace comes with the same commit"
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		s.inLeaving(o)
 	case apierrors.IsInvalid(err) && o.live != nil && s.fresh(ctx, o):
 		o.trial.replace = o.reason(err)
 	default:
 		o.trial.refused = o.reason(err)
 	}
 	// What was applied and still stands needs no leave to be changed.
-	if o.live != nil && s.settled(o) && diff.Holds(o.live.Object, o.send.Object) {
+	if given, ruleErr := s.given(o, o.live); o.live != nil && ruleErr == nil && s.settled(o) && diff.Holds(o.live.Object, given.Object) {
 		o.trial = trial{equal: true, owned: true}
 	}
 	return nil
+}
+
+// inLeaving says what becomes of an object in a namespace that is being deleted.
+func (s *set) inLeaving(o *object) {
+	if s.want[namespaceRef(o.ref.Namespace)] != nil {
+		o.trial.unsure = "its namespace is being deleted, and made anew when it is gone"
+		return
+	}
+	o.trial.refused = fmt.Sprintf("its namespace %s is being deleted, so nothing can be made in it until it is gone", o.ref.Namespace)
 }
 
 // settled tells that the very same was applied last.

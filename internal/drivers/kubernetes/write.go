@@ -26,6 +26,10 @@ func (s *set) Put(ctx context.Context, it, old item) error {
 	}
 	u := o.send
 	if old.Value.object != nil {
+		var err error
+		if u, err = s.given(o, old.Value.object.live); err != nil {
+			return err
+		}
 		u = u.DeepCopy()
 		u.SetUID(old.Value.object.live.GetUID())
 	}
@@ -48,7 +52,7 @@ func (s *set) Put(ctx context.Context, it, old item) error {
 		}
 	}
 	s.memo.forget(s, o)
-	if diff.Holds(got.Object, o.send.Object) {
+	if diff.Holds(got.Object, u.Object) {
 		s.memo.keep(s, o, got)
 	}
 	return nil

@@ -22,17 +22,17 @@ type Rule struct {
 	// Group, Kind, Name and Namespace say which objects, each with * and ? as
 	// in file names; what is left out is any. The kind may have its group
 	// behind it: Deployment.apps.
-	Group     string `yaml:"group"`
-	Kind      string `yaml:"kind"`
-	Name      string `yaml:"name"`
-	Namespace string `yaml:"namespace"`
+	Group     string `yaml:"group,omitempty" json:"group,omitempty"`
+	Kind      string `yaml:"kind,omitempty" json:"kind,omitempty"`
+	Name      string `yaml:"name,omitempty" json:"name,omitempty"`
+	Namespace string `yaml:"namespace,omitempty" json:"namespace,omitempty"`
 	// Pointers are JSON pointers (RFC 6901) into the object: /spec/replicas.
-	Pointers []string `yaml:"pointers"`
+	Pointers []string `yaml:"pointers,omitempty" json:"pointers,omitempty" strict:"one"`
 	// Expressions are CEL expressions that give pointers, as a string or a list
 	// of them. They see the object as Git has it (object) and as it is (live).
-	Expressions []string `yaml:"expressions"`
+	Expressions []string `yaml:"expressions,omitempty" json:"expressions,omitempty" strict:"one"`
 	// Managers are field managers: what they own is left alone.
-	Managers []string `yaml:"managers"`
+	Managers []string `yaml:"managers,omitempty" json:"managers,omitempty" strict:"one"`
 }
 
 // Set is a list of rules, compiled. A nil Set ignores nothing.
@@ -115,6 +115,11 @@ func (r *rule) fits(o manifest.Ref) bool {
 		}
 	}
 	return true
+}
+
+// About tells whether a rule is about an object.
+func (s *Set) About(o manifest.Ref) bool {
+	return s != nil && slices.ContainsFunc(s.rules, func(r rule) bool { return r.fits(o) })
 }
 
 // Strip gives the desired object without what is to be ignored; live is the
