@@ -47,6 +47,14 @@ type Input struct {
 	Log      *slog.Logger
 }
 
+// Identifier is a Tree that tells what lies at a path by an id, without reading
+// it, so that what was made of the same content before can be used again.
+type Identifier interface {
+	// Identify gives the id of a file's content, or of the names in a directory.
+	// Equal ids mean equal content, in any snapshot. It counts as reading.
+	Identify(name string) (string, error)
+}
+
 // Prepared is what the snapshot alone says.
 type Prepared struct {
 	Desired     []Desired

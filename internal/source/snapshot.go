@@ -111,7 +111,7 @@ func (s *Snapshot) View(name string, inputs []string) *View {
 	if err == nil && (path.IsAbs(name) || name == ".." || len(name) > 2 && name[:3] == "../") {
 		err = &UnsafeError{Path: name, Reason: "a path starts at the root of the repository and stays below it"}
 	}
-	return &View{snap: s, path: name, globs: g, err: err, ctx: context.Background(), log: &readLog{reads: map[Read]struct{}{}}}
+	return &View{snap: s, path: name, globs: g, err: err, ctx: context.Background(), log: &readLog{reads: map[Read]bool{}}}
 }
 
 func clean(p string) string {

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"trueup.dev/trueup/internal/driver"
 )
 
 // maxLinks bounds how many symbolic links one path may lead through.
@@ -35,10 +37,11 @@ type View struct {
 }
 
 var (
-	_ fs.ReadFileFS = (*View)(nil)
-	_ fs.ReadDirFS  = (*View)(nil)
-	_ fs.StatFS     = (*View)(nil)
-	_ fs.ReadLinkFS = (*View)(nil)
+	_ fs.ReadFileFS     = (*View)(nil)
+	_ fs.ReadDirFS      = (*View)(nil)
+	_ fs.StatFS         = (*View)(nil)
+	_ fs.ReadLinkFS     = (*View)(nil)
+	_ driver.Identifier = (*View)(nil)
 )
 
 // Read is one path that was read or looked up through a view.
@@ -54,7 +57,7 @@ type Read struct {
 
 type readLog struct {
 	sync.Mutex
-	reads map[Read]struct{}
+	reads map[Read]bool                // true where the bytes are counted
 	names map[string]map[string]string // unsafe names by directory
 	bytes int64
 }
@@ -87,7 +90,8 @@ func (v *View) Reads() []Read {
 func (v *View) record(p, op, id string) {
 	v.log.Lock()
 	defer v.log.Unlock()
-	v.log.reads[Read{Path: p, Op: op, ID: id}] = struct{}{}
+	r := Read{Path: p, Op: op, ID: id}
+	v.log.reads[r] = v.log.reads[r]
 }
 
 // recordFile remembers a file and counts its bytes once.
@@ -95,10 +99,10 @@ func (v *View) recordFile(p, id string, size int64) error {
 	v.log.Lock()
 	defer v.log.Unlock()
 	r := Read{Path: p, Op: "file", ID: id}
-	if _, ok := v.log.reads[r]; ok {
+	if v.log.reads[r] {
 		return nil
 	}
-	v.log.reads[r] = struct{}{}
+	v.log.reads[r] = true
 	if v.log.bytes += size; v.log.bytes > v.snap.limits.Total {
 		return fmt.Errorf("more than %d bytes are read: %w", v.snap.limits.Total, ErrTooLarge)
 	}

@@ -6,8 +6,8 @@ import (
 )
 
 // SetLimits lowers what a child may take.
-func SetLimits(t *testing.T, seconds, mebibytes int) {
+func SetLimits(t *testing.T, limit time.Duration, mebibytes int) {
 	was, wasMemory := maxTime, maxMemory
-	maxTime, maxMemory = time.Duration(seconds)*time.Second, int64(mebibytes)<<20
+	maxTime, maxMemory = limit, int64(mebibytes)<<20
 	t.Cleanup(func() { maxTime, maxMemory = was, wasMemory })
 }

@@ -3,6 +3,7 @@ package render_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"trueup.dev/trueup/internal/drivers/kubernetes/render"
 	"trueup.dev/trueup/internal/plan"
@@ -105,7 +106,11 @@ func TestHelmEndsWhatDoesNotEnd(t *testing.T) {
 		"memory":    {`{{ $x := "0123456789" }}{{ range until 60 }}{{ $x = printf "%s%s" $x $x }}{{ end }}{{ $x }}`, "MiB"},
 		"oneGo":     {`{{ repeat 4000000000 "xxxxxxxxxx" }}`, "MiB"},
 	} {
-		render.SetLimits(t, 3, 128)
+		limit := 20 * time.Second
+		if name == "loop" {
+			limit = 500 * time.Millisecond
+		}
+		render.SetLimits(t, limit, 128)
 		files := merged(shop(), map[string]string{"shop/templates/x.yaml": c.text})
 		res, _ := rendered(t, render.Input{Path: "shop", Tree: tree(files)})
 		if err := res.Diagnostics.Err(); err == nil || !strings.Contains(err.Error(), c.message) {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"trueup.dev/trueup/internal/drivers/kubernetes/render"
 	"trueup.dev/trueup/internal/plan"
@@ -132,7 +133,7 @@ func TestJsonnetEvaluates(t *testing.T) {
 			t.Errorf("%s: %s", text, got)
 		}
 	}
-	render.SetLimits(t, 2, 128)
+	render.SetLimits(t, 500*time.Millisecond, 128)
 	for _, text := range []string{"local f(n) = if n == 0 then 0 else f(n - 1) + f(n - 1); f(60)", "std.foldl(function(a, i) a + a, std.range(1, 40), 'xxxxxxxxxx')"} {
 		res, _ := rendered(t, render.Input{Path: "j", Tree: tree(map[string]string{"j/main.jsonnet": text})})
 		if err := res.Diagnostics.Err(); err == nil || !strings.Contains(err.Error(), "rendering was stopped") {

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/drivers/kubernetes/manifest"
 	"trueup.dev/trueup/internal/plan"
 )
@@ -42,6 +43,9 @@ type Input struct {
 	Capabilities Capabilities
 	// RemoteBases tells that the operator allows bases outside of Git.
 	RemoteBases bool
+	// Cache gives renderings of the same content again, where the tree is a
+	// driver.Identifier; nil renders each time.
+	Cache *Cache
 }
 
 // Capabilities are what Helm's templates may ask of the cluster.
@@ -69,6 +73,9 @@ type Result struct {
 func Render(ctx context.Context, in Input) (*Result, error) {
 	if in.Tree == nil {
 		return nil, fmt.Errorf("there is no snapshot")
+	}
+	if ids, ok := in.Tree.(driver.Identifier); ok && in.Cache != nil {
+		return in.Cache.render(ctx, in, ids)
 	}
 	if in.Spec.Source != nil {
 		return renderArtefact(ctx, in)
