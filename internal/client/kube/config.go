@@ -100,7 +100,7 @@ func (o Options) inCluster() (*rest.Config, error) {
 	}
 	return &rest.Config{
 		Host:            "https://" + net.JoinHostPort(host, port),
-		BearerTokenFile: token, // read again once a minute: Kubernetes renews it
+		BearerTokenFile: token, // not read once alone: Kubernetes renews it
 		TLSClientConfig: rest.TLSClientConfig{CAFile: ca},
 		Proxy:           func(*http.Request) (*url.URL, error) { return nil, nil },
 	}, nil

@@ -3,6 +3,7 @@ package kube_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"trueup.dev/trueup/internal/client/kube"
 	"trueup.dev/trueup/internal/client/kube/kubefake"
@@ -174,9 +176,33 @@ func TestErrorsAboutSecretsDontQuoteThem(t *testing.T) {
 	c, ctx := open(t, s), context.Background()
 	secret, plain := mapping(t, c, secretOf), mapping(t, c, configMap)
 	u := object(t, "apiVersion: v1\nkind: Secret\nmetadata: {name: a, namespace: default}\ndata: {key: {"+canary+": 1}}")
-	_, err := c.Apply(ctx, secret, u, kube.ApplyOptions{Manager: "trueup", DryRun: true})
-	if err == nil || strings.Contains(err.Error(), canary) || !strings.Contains(err.Error(), "500") {
-		t.Errorf("%v", err)
+	apply := func() error {
+		_, err := c.Apply(ctx, secret, u, kube.ApplyOptions{Manager: "trueup", DryRun: true})
+		return err
+	}
+	invalid := field.ErrorList{field.Invalid(field.NewPath("data").Key("key"), canary, "must be less than "+canary)}
+	for name, x := range map[string]struct {
+		err  error
+		want string
+	}{
+		"no type":   {nil, "500"},
+		"invalid":   {apierrors.NewInvalid(secretOf.GroupKind(), "a", invalid), "data[key]: FieldValueInvalid"},
+		"dry run":   {kubefake.NoDryRun("hook.example.com"), `admission webhook "hook.example.com" does not support dry run`},
+		"webhook":   {apierrors.NewInternalError(errors.New(`failed calling webhook "hook.example.com": ` + canary)), `failed calling webhook "hook.example.com"`},
+		"forbidden": {kubefake.Refused("hook.example.com", canary), "403 Forbidden"},
+	} {
+		undo := s.Deny(func(r kubefake.Request) error {
+			if r.Verb == "apply" {
+				return x.err
+			}
+			return nil
+		})
+		err := apply()
+		var status apierrors.APIStatus
+		if !errors.As(err, &status) || strings.Contains(fmt.Sprintf("%v %+v", err, status.Status()), canary) || !strings.Contains(err.Error(), x.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+		undo()
 	}
 	s.Deny(func(r kubefake.Request) error {
 		if r.Verb == "apply" {
@@ -184,7 +210,7 @@ func TestErrorsAboutSecretsDontQuoteThem(t *testing.T) {
 		}
 		return nil
 	})
-	_, err = c.Apply(ctx, plain, object(t, settings), kube.ApplyOptions{Manager: "trueup", Quiet: true})
+	_, err := c.Apply(ctx, plain, object(t, settings), kube.ApplyOptions{Manager: "trueup", Quiet: true})
 	if meant(err) != "denied" || strings.Contains(err.Error(), canary) {
 		t.Errorf("%v", err)
 	}

@@ -4,24 +4,20 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// hushed is an error whose text does not repeat what the server said.
-type hushed struct {
-	text string
-	err  error
-}
-
-func (h *hushed) Error() string { return h.text }
-func (h *hushed) Unwrap() error { return h.err }
+// aboutHooks are messages about admission webhooks that quote nothing of the
+// object: their beginnings, in the server's own words.
+var aboutHooks = regexp.MustCompile(`^(?:Internal error occurred: )?(?:failed calling webhook "[^"]*"|admission webhook "[^"]*" does not support dry run)`)
 
 // hush leaves the server's words away where they may quote the object: a
-// server that does not accept a value says which ("Invalid value: …"). What it
-// means, and the fields that it names, stay.
+// server that does not accept a value says which ("Invalid value: …"). What
+// kind of refusal it is, and the fields that it names, stay.
 func hush(err error) error {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
@@ -32,29 +28,27 @@ func hush(err error) error {
 	case http.StatusNotFound, http.StatusUnauthorized, http.StatusTooManyRequests, http.StatusConflict:
 		return err // they speak of names alone
 	}
-	text := fmt.Sprintf("the API server refuses it (%d %s)", s.Code, s.Reason)
-	if names := fields(s); names != "" {
-		text += ": " + names
+	message := aboutHooks.FindString(s.Message)
+	if message == "" {
+		message = fmt.Sprintf("the API server refuses it (%d %s)", s.Code, s.Reason)
 	}
-	text += "; what it says about it is left out, because the object holds secrets"
-	for _, known := range []error{ErrUncertain, ErrDenied} {
-		if errors.Is(err, known) {
-			text = known.Error() + ": " + text
+	if s.Details != nil {
+		d := *s.Details
+		s.Details, d.Causes = &d, causes(d.Causes)
+		for i, c := range d.Causes {
+			message += fmt.Sprintf("%s %s: %s", strings.Repeat(",", min(i, 1)), c.Field, c.Type)
 		}
 	}
-	return &hushed{text: text, err: err}
+	s.Message = message + "; the rest of the message is left out, because the object holds secrets"
+	return &apierrors.StatusError{ErrStatus: s}
 }
 
-// fields gives the fields that a server names as the causes. A key of a map
-// may hold anything, and is not a value.
-func fields(s metav1.Status) string {
-	var names []string
-	if s.Details != nil {
-		for _, c := range s.Details.Causes {
-			if c.Field != "" {
-				names = append(names, c.Field)
-			}
+// causes keeps of the causes which fields they are about.
+func causes(list []metav1.StatusCause) (out []metav1.StatusCause) {
+	for _, c := range list {
+		if c.Field != "" || c.Type == metav1.CauseTypeUnexpectedServerResponse {
+			out = append(out, metav1.StatusCause{Type: c.Type, Field: c.Field})
 		}
 	}
-	return strings.Join(names, ", ")
+	return out
 }

@@ -198,16 +198,13 @@ func (c *Cluster) Patch(ctx context.Context, m Mapping, namespace, name string, 
 func (c *Cluster) write(ctx context.Context, m Mapping, quiet, dry bool, send func(context.Context) (*unstructured.Unstructured, error)) (*unstructured.Unstructured, error) {
 	ctx, sent := sending(ctx)
 	got, err := send(ctx)
-	if dry {
-		err = read(err)
-	} else {
-		err = written(err, sent.Load())
-	}
-	_ = c.unserved(err)
 	if quiet || m.Kind.Group == "" && m.Kind.Kind == "Secret" {
 		err = hush(err)
 	}
-	return got, err
+	if dry {
+		return got, c.unserved(read(err))
+	}
+	return got, c.unserved(written(err, sent.Load()))
 }
 
 // DeleteOptions say what to delete and how.

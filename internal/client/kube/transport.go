@@ -57,6 +57,11 @@ func connect(config *rest.Config) (shared *rest.Config, closing func(), err erro
 		secured.GetClientCertificate = p.certificate
 		shared.Wrap(p.wrap)
 	}
+	if file := config.BearerTokenFile; file != "" {
+		// Read once a minute, and again when the server refuses the token.
+		shared.Wrap(transport.ResettableTokenSourceWrapTransport(transport.NewCachedFileTokenSource(file)))
+		shared.BearerTokenFile, shared.BearerToken = "", ""
+	}
 	utilnet.SetTransportDefaults(base)
 	limit := config.Timeout
 	if limit <= 0 {
