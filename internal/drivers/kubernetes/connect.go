@@ -43,7 +43,8 @@ type Connect struct {
 	Managers []string `yaml:"managers,omitempty" json:"managers,omitempty" strict:"one"`
 	// Recreate are kinds that may be deleted and created anew where a field
 	// can't be changed: Job.batch.
-	Recreate []string `yaml:"recreate,omitempty" json:"recreate,omitempty" strict:"one"`
+	Recreate  []string `yaml:"recreate,omitempty" json:"recreate,omitempty" strict:"one"`
+	Attention `yaml:",inline" json:",inline"`
 	// Timeout bounds a request; 30s by default.
 	Timeout time.Duration `yaml:"timeout,omitempty" json:"timeout,omitempty"`
 	// QPS is the most requests in a second; 0 leaves that to the server.
@@ -101,6 +102,7 @@ func (c *Connect) Validate() plan.Diagnostics {
 	}
 	checkGlobs(&d, "managers", c.Managers, "kubectl*")
 	checkGlobs(&d, "recreate", c.Recreate, "Job.batch")
+	c.validate(&d)
 	if c.Timeout < 0 {
 		d.Errorf(at, "timeout", "write a time such as 30s", "is negative")
 	}

@@ -27,7 +27,7 @@ func New() driver.Driver { return kubeDriver{} }
 func (kubeDriver) Info() driver.Info {
 	return driver.Info{Name: name, Summary: "objects of a Kubernetes cluster, by server-side apply", Version: version,
 		Spec: func() any { return &Spec{} }, Scope: func() driver.ScopeSpec { return &Scope{} }, Connect: func() any { return &Connect{} },
-		StopGrace: 15 * time.Second}
+		StopGrace: 15 * time.Second, Fingerprint: fingerprint, ExactEvery: time.Hour}
 }
 
 // Open resolves the credentials; nothing is asked yet.

@@ -27,7 +27,7 @@ func (s *set) awaitHook(ctx context.Context, o *object, live *unstructured.Unstr
 		left = min(left, time.Until(end))
 	}
 	// The checker has to say what it saw before the context ends.
-	err := s.checker().Wait(ctx, s.cluster, []manifest.Object{o.sent()}, health.WaitOptions{Within: max(left-time.Second, time.Second),
+	err := s.checks.Wait(ctx, s.cluster, []manifest.Object{o.sent()}, health.WaitOptions{Within: max(left-time.Second, time.Second),
 		Log: func(format string, args ...any) { s.run.Logf("%s: %s", o.ref, fmt.Sprintf(format, args...)) }})
 	if err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 	"trueup.dev/trueup/internal/client/kube"
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/driver/setplan"
+	"trueup.dev/trueup/internal/drivers/kubernetes/health"
 	"trueup.dev/trueup/internal/plan"
 )
 
@@ -27,6 +28,8 @@ type session struct {
 	key     []byte
 	memo    memo
 	shelves shelves
+	prints  prints
+	checks  *health.Checker
 
 	mu   sync.Mutex
 	as   map[string]*kube.Cluster // by the user that is impersonated
@@ -34,11 +37,17 @@ type session struct {
 }
 
 func newSession(c *Connect, cl *kube.Cluster, env driver.Environment, purpose driver.Purpose) *session {
-	return &session{connect: c, cluster: cl, purpose: purpose, key: env.HashKey, as: map[string]*kube.Cluster{}}
+	rules, _ := health.Compile(c.Health, "health") // Validate has found the mistakes
+	return &session{connect: c, cluster: cl, purpose: purpose, key: env.HashKey, as: map[string]*kube.Cluster{},
+		prints: prints{watch: c.Watch != "off", log: env.Log}, checks: health.New([]string{manager}, rules)}
 }
 
-// Close ends the session; connections end by themselves when they are idle.
-func (s *session) Close() error { return nil }
+// Close ends the session with its watches; connections end by themselves when
+// they are idle.
+func (s *session) Close() error {
+	s.prints.close()
+	return nil
+}
 
 // Plan compares what the snapshot asks for with the cluster.
 func (s *session) Plan(ctx context.Context, in driver.Input) (*plan.Plan, error) {
@@ -64,6 +73,7 @@ func (s *session) Plan(ctx context.Context, in driver.Input) (*plan.Plan, error)
 	if p.Artefact, err = json.Marshal(set.artefactOf(p)); err != nil {
 		return nil, err
 	}
+	set.note(ctx, p)
 	return p, ctx.Err()
 }
 
@@ -82,6 +92,7 @@ func (s *session) Apply(ctx context.Context, in driver.Input, p *plan.Plan, repo
 			return driver.Permanent(fmt.Errorf("kubernetes: the plan's own part can't be read: %w", err))
 		}
 	}
+	s.prints.of(set.cluster).Writing(in.Target)
 	set.run = set.newRun(p, report)
 	defer set.tidy(ctx)
 	return setplan.Apply(ctx, in, p, set, set.run)

@@ -137,9 +137,6 @@ func (s *set) awaitAll(ctx context.Context) error {
 	return s.await(ctx, s.order, "after all is written")
 }
 
-// checker judges what is waited for.
-func (s *set) checker() *health.Checker { return health.New([]string{manager}, health.Rules{}) }
-
 // await waits until objects are healthy.
 func (s *set) await(ctx context.Context, list []*object, when string) error {
 	var objects []manifest.Object
@@ -151,7 +148,7 @@ func (s *set) await(ctx context.Context, list []*object, when string) error {
 	if len(objects) == 0 {
 		return nil
 	}
-	err := s.checker().Wait(ctx, s.cluster, objects, health.WaitOptions{Within: s.spec.Wait.healthy(), Log: func(format string, args ...any) {
+	err := s.checks.Wait(ctx, s.cluster, objects, health.WaitOptions{Within: s.spec.Wait.healthy(), Log: func(format string, args ...any) {
 		s.run.Logf("%s: %s", when, fmt.Sprintf(format, args...))
 	}})
 	if err != nil {
