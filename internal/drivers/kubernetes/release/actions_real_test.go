@@ -143,7 +143,7 @@ func TestCancelled(t *testing.T) {
 			}
 		}
 		began := time.Now()
-		err := g.client.Deploy(ctx, g.r, g.records(), o)
+		err := g.client.Deploy(ctx, g.r, g.records(), g.resolve(), o)
 		if !errors.Is(err, context.Canceled) {
 			t.Fatalf("%v", err)
 		}
@@ -168,7 +168,7 @@ func TestCancelled(t *testing.T) {
 // upgrade goes on.
 func TestUnlock(t *testing.T) {
 	g := newRig(t, map[string]string{"templates/a.yaml": configMap("a", "{{ .Values.a }}")})
-	g.r.Values = map[string]any{"a": "x"}
+	g.values = map[string]any{"a": "x"}
 	g.mustDeploy()
 	for _, status := range []string{"pending-upgrade", "pending-rollback", "pending-install", "uninstalling", "unknown"} {
 		last := g.records().Last

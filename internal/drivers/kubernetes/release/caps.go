@@ -9,34 +9,34 @@ import (
 	"sync/atomic"
 	"time"
 
-	"helm.sh/helm/v4/pkg/chart/common"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
 
 	"trueup.dev/trueup/internal/client/kube"
+	"trueup.dev/trueup/internal/drivers/kubernetes/render"
 )
 
 // capabilities are what the server has, remembered for a while.
 type capabilities struct {
 	mu sync.Mutex
 	at time.Time
-	is *common.Capabilities
+	is *render.Capabilities
 }
 
 // Capabilities tell templates which server this is. Helm's defaults are those
 // of the library, not of the server.
-func (c *Client) Capabilities(ctx context.Context) (*common.Capabilities, error) {
+func (c *Client) Capabilities(ctx context.Context) (render.Capabilities, error) {
 	c.caps.mu.Lock()
 	defer c.caps.mu.Unlock()
 	if c.caps.is != nil && time.Since(c.caps.at) < capsFor {
-		return c.caps.is.Copy(), nil
+		return *c.caps.is, nil
 	}
 	is, err := c.askCapabilities(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("what the server has: %w", kube.Explain(err))
+		return render.Capabilities{}, fmt.Errorf("what the server has: %w", kube.Explain(err))
 	}
 	c.caps.is, c.caps.at = is, time.Now()
-	return is.Copy(), nil
+	return *is, nil
 }
 
 func (c *Client) forgetCapabilities() {
@@ -46,7 +46,7 @@ func (c *Client) forgetCapabilities() {
 	c.cluster.Forget()
 }
 
-func (c *Client) askCapabilities(ctx context.Context) (*common.Capabilities, error) {
+func (c *Client) askCapabilities(ctx context.Context) (*render.Capabilities, error) {
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 	config := rest.CopyConfig(c.cluster.Rest())
@@ -63,7 +63,7 @@ func (c *Client) askCapabilities(ctx context.Context) (*common.Capabilities, err
 	if err != nil && !discovery.IsGroupDiscoveryFailedError(err) {
 		return nil, err
 	}
-	var versions common.VersionSet
+	var versions []string
 	for _, g := range groups {
 		for _, gv := range g.Versions {
 			versions = append(versions, gv.GroupVersion)
@@ -75,6 +75,5 @@ func (c *Client) askCapabilities(ctx context.Context) (*common.Capabilities, err
 		}
 	}
 	slices.Sort(versions)
-	return &common.Capabilities{APIVersions: slices.Compact(versions), HelmVersion: common.DefaultCapabilities.HelmVersion,
-		KubeVersion: common.KubeVersion{Version: v.GitVersion, Major: v.Major, Minor: v.Minor}}, nil
+	return &render.Capabilities{KubeVersion: v.GitVersion, APIVersions: slices.Compact(versions)}, nil
 }

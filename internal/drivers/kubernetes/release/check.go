@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"helm.sh/helm/v4/pkg/action"
-	"helm.sh/helm/v4/pkg/chart/common"
 	rcommon "helm.sh/helm/v4/pkg/release/common"
 	helm "helm.sh/helm/v4/pkg/release/v1"
 )
@@ -56,13 +55,13 @@ func tested(l *helm.Release) (helm.HookPhase, string) {
 }
 
 func (c *Client) test(ctx context.Context, r *Release, revision int, logf func(string, ...any)) error {
-	a, err := c.act(ctx, r, &common.Capabilities{}, slog.New(newRunLog(logf, r.cleaner())), logf)
+	a, err := c.act(ctx, r, slog.New(newRunLog(logf, r.scrub)), logf)
 	if err != nil {
 		return err
 	}
 	defer a.end()
 	t := action.NewReleaseTesting(a.config)
-	t.Namespace, t.Timeout, t.WaitOptions = r.Namespace, r.Options.timeout(), a.wait
+	t.Namespace, t.Timeout, t.WaitOptions = r.Namespace, r.timeout(), a.wait
 	_, shutdown, err := t.Run(r.Name)
 	if ctx.Err() != nil {
 		// A test that was cut off has to run again; its record says Failed.

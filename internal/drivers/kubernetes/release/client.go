@@ -56,7 +56,7 @@ const workers = 8
 
 // act prepares an action on a release. Every request of it ends with the
 // context, whatever Helm does with contexts of its own.
-func (c *Client) act(ctx context.Context, r *Release, caps *common.Capabilities, log *slog.Logger, logf func(string, ...any)) (*act, error) {
+func (c *Client) act(ctx context.Context, r *Release, log *slog.Logger, logf func(string, ...any)) (*act, error) {
 	ctx, end := context.WithCancel(ctx)
 	a := &act{wrote: &atomic.Bool{}, end: end, wait: []helmkube.WaitOption{helmkube.WithWaitContext(ctx), helmkube.WithStatusComputeWorkers(workers)}}
 	config := rest.CopyConfig(c.cluster.Rest())
@@ -71,8 +71,8 @@ func (c *Client) act(ctx context.Context, r *Release, caps *common.Capabilities,
 		end()
 		return nil, fmt.Errorf("helm: %w", err)
 	}
-	a.config.Capabilities = caps
-	a.config.CustomTemplateFuncs = c.functions(ctx, r)
+	// Nothing is rendered here that would ask for more.
+	a.config.Capabilities = common.DefaultCapabilities
 	hc := a.config.KubeClient.(*helmkube.Client)
 	hc.Namespace = r.Namespace
 	hc.WaitContext = ctx // the legacy waiter takes it from nowhere else

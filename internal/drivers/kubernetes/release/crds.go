@@ -11,6 +11,7 @@ import (
 
 	"trueup.dev/trueup/internal/client/kube"
 	"trueup.dev/trueup/internal/drivers/kubernetes/manifest"
+	"trueup.dev/trueup/internal/drivers/kubernetes/render"
 )
 
 // CRD is a definition in the chart's directory crds, and what would become of
@@ -21,30 +22,50 @@ type CRD struct {
 	Action string
 }
 
-// CRDs tells what the release's policy does to the chart's definitions.
-func (c *Client) CRDs(ctx context.Context, r *Release) ([]CRD, error) {
-	if r.Options.crds() == CRDsSkip {
+// definitions tells what the release's policy does to the chart's definitions.
+func (c *Client) definitions(ctx context.Context, r *Release, files []render.Text) ([]CRD, error) {
+	if r.crds() == render.CRDsSkip {
 		return nil, nil
 	}
-	ch, err := r.Load()
-	if err != nil {
-		return nil, err
-	}
 	var out []CRD
-	for _, f := range ch.CRDObjects() {
-		objects, found := manifest.Parse(f.Filename, f.File.Data)
+	for _, f := range files {
+		objects, found := manifest.Lenient(f.Name, f.Data)
+		for _, d := range objects {
+			for _, o := range d.Objects(&found) {
+				x := CRD{Object: o}
+				var err error
+				if x.Action, err = c.due(ctx, r, &o); err != nil {
+					return nil, fmt.Errorf("%s: %w", o.Ref(), err)
+				}
+				out = append(out, x)
+			}
+		}
 		if err := found.Err(); err != nil {
 			return nil, err
 		}
-		for _, o := range objects {
-			d := CRD{Object: o}
-			if d.Action, err = c.due(ctx, r, &o); err != nil {
-				return nil, fmt.Errorf("%s: %w", o.Ref(), err)
-			}
-			out = append(out, d)
-		}
 	}
 	return out, nil
+}
+
+// brings gives the versions and kinds that come with definitions that are
+// missing so far, as templates ask for them.
+func brings(list []CRD) []string {
+	var out []string
+	for _, d := range list {
+		if d.Action != "create" {
+			continue
+		}
+		group, _, _ := unstructured.NestedString(d.Unstructured.Object, "spec", "group")
+		kind, _, _ := unstructured.NestedString(d.Unstructured.Object, "spec", "names", "kind")
+		versions, _, _ := unstructured.NestedSlice(d.Unstructured.Object, "spec", "versions")
+		for _, v := range versions {
+			if m, ok := v.(map[string]any); ok && m["served"] == true {
+				gv := fmt.Sprintf("%s/%v", group, m["name"])
+				out = append(out, gv, gv+"/"+kind)
+			}
+		}
+	}
+	return out
 }
 
 // due tells what has to be done about a definition.
@@ -57,7 +78,7 @@ func (c *Client) due(ctx context.Context, r *Release, o *manifest.Object) (strin
 	switch {
 	case errors.Is(err, kube.ErrNotFound):
 		return "create", nil
-	case err != nil || r.Options.crds() == CRDsCreate:
+	case err != nil || r.crds() == render.CRDsCreate:
 		return "", err
 	}
 	after, err := c.cluster.Apply(ctx, m, o.Unstructured, kube.ApplyOptions{Manager: Manager, Force: true, DryRun: true})
@@ -79,11 +100,7 @@ func same(a, b *unstructured.Unstructured) bool {
 const established = time.Minute
 
 // applyCRDs brings the chart's definitions, and waits until they are served.
-func (c *Client) applyCRDs(ctx context.Context, r *Release, logf func(string, ...any)) (wrote bool, err error) {
-	list, err := c.CRDs(ctx, r)
-	if err != nil {
-		return false, fmt.Errorf("definitions of the chart: %w", err)
-	}
+func (c *Client) applyCRDs(ctx context.Context, r *Release, list []CRD, logf func(string, ...any)) (wrote bool, err error) {
 	var made []CRD
 	for _, d := range list {
 		if d.Action == "" {

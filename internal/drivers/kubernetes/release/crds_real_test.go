@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"trueup.dev/trueup/internal/drivers/kubernetes/release"
+	"trueup.dev/trueup/internal/drivers/kubernetes/render"
+	"trueup.dev/trueup/internal/plan"
 )
 
 // definition is a custom resource definition of the namespace's own group.
@@ -32,7 +34,7 @@ func TestCRDs(t *testing.T) {
 	t.Cleanup(func() { _, _ = cluster.Run("delete", "crd", "things."+group, "--ignore-not-found") })
 	g.files["crds/thing.yaml"] = definition(group, "one")
 	g.files["templates/thing.yaml"] = fmt.Sprintf("apiVersion: %s/v1\nkind: Thing\nmetadata: {name: it}\n", group)
-	g.r.Options.CRDs = release.CRDsSkip
+	g.r.Options.CRDs = render.CRDsSkip
 	if err := g.deploy(); err == nil {
 		t.Error("without its definition the object can't be made")
 	}
@@ -42,9 +44,9 @@ func TestCRDs(t *testing.T) {
 	}
 	action := func() string {
 		t.Helper()
-		list, err := g.client.CRDs(t.Context(), g.r)
-		if err != nil || len(list) != 1 {
-			t.Fatalf("%d definitions, %v", len(list), err)
+		list := g.resolve().CRDs
+		if len(list) != 1 {
+			t.Fatalf("%d definitions", len(list))
 		}
 		return list[0].Action
 	}
@@ -59,7 +61,7 @@ func TestCRDs(t *testing.T) {
 	if got := action(); got != "" {
 		t.Errorf("create changes nothing, and the action is %q", got)
 	}
-	g.r.Options.CRDs = release.CRDsCreateReplace
+	g.r.Options.CRDs = render.CRDsCreateReplace
 	if got := action(); got != "update" {
 		t.Errorf("the action is %q", got)
 	}
@@ -91,7 +93,7 @@ data: {password: {{ if $old }}{{ $old.data.password }}{{ else }}{{ randAlphaNum 
 	if err := g.deploy(); err == nil || g.history() != "" {
 		t.Fatalf("%v", err)
 	}
-	g.r.Lookup = true
+	g.lookup = true
 	g.mustDeploy()
 	password := func() string { return g.kubectl("get", "secret", "made", "-o", "jsonpath={.data.password}") }
 	was := password()
@@ -109,21 +111,17 @@ func TestSecretsDoNotShow(t *testing.T) {
 		"templates/a.yaml": "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: {{ .Values.port }}}]}\n",
 		"templates/b.yaml": "{{ if .Values.fail }}{{ fail .Values.port }}{{ end }}",
 	})
-	g.r.Values = map[string]any{"port": secret}
-	g.r.Secrets = []string{secret}
-	_, err := g.client.Resolve(t.Context(), g.r, g.records())
-	for _, err := range []error{err, g.deploy(), g.deploy()} {
-		if err != nil && strings.Contains(err.Error(), secret) {
-			t.Errorf("%v", err)
-		}
+	g.from, g.outputs = map[string]string{"port": "secret"}, map[string]plan.Output{"secret": {Value: []byte(`"` + secret + `"`), Sensitive: true}}
+	w := g.resolve()
+	if len(w.Objects) != 1 || strings.Join(w.Objects[0].Sensitive, " ") != "/spec/ports/0/port" || strings.Join(w.Sensitive, " ") != "/port" {
+		t.Errorf("%+v, %v", w.Objects, w.Sensitive)
 	}
-	g.r.Values["fail"] = true
-	_, err = g.client.Resolve(t.Context(), g.r, g.records())
 	var f *release.Failure
-	if err == nil || strings.Contains(err.Error(), secret) || !strings.Contains(err.Error(), "***") {
+	if err := g.deploy(); !errors.As(err, &f) || strings.Contains(err.Error(), secret) {
 		t.Errorf("%v", err)
 	}
-	if err := g.deploy(); !errors.As(err, &f) || strings.Contains(err.Error(), secret) {
+	g.values = map[string]any{"fail": true}
+	if _, err := g.client.Resolve(t.Context(), g.r, g.records()); err == nil || strings.Contains(err.Error(), secret) || !strings.Contains(err.Error(), "templates/b.yaml:1") {
 		t.Errorf("%v", err)
 	}
 	if strings.Contains(g.logged(), secret) {

@@ -8,8 +8,6 @@ import (
 	"strconv"
 
 	"helm.sh/helm/v4/pkg/action"
-	"helm.sh/helm/v4/pkg/chart/common"
-	helmkube "helm.sh/helm/v4/pkg/kube"
 	rcommon "helm.sh/helm/v4/pkg/release/common"
 	helm "helm.sh/helm/v4/pkg/release/v1"
 )
@@ -42,11 +40,11 @@ func (f *Failure) Error() string { return f.err.Error() }
 // Unwrap gives the error itself.
 func (f *Failure) Unwrap() error { return f.err }
 
-// Deploy installs the release or upgrades it, from whatever state the records
-// say it is in. A failure is a *Failure.
-func (c *Client) Deploy(ctx context.Context, r *Release, rec *Records, o Order) error {
-	log := newRunLog(o.Logf, r.cleaner())
-	wrote, err := c.deploy(ctx, r, rec, o, slog.New(log))
+// Deploy installs the release as it is wanted or upgrades it, from whatever
+// state the records say it is in. A failure is a *Failure.
+func (c *Client) Deploy(ctx context.Context, r *Release, rec *Records, w *Wanted, o Order) error {
+	log := newRunLog(o.Logf, r.scrub)
+	wrote, err := c.deploy(ctx, r, rec, w, o, slog.New(log))
 	if err == nil {
 		return nil
 	}
@@ -57,7 +55,7 @@ func (c *Client) Deploy(ctx context.Context, r *Release, rec *Records, o Order) 
 	return f
 }
 
-func (c *Client) deploy(ctx context.Context, r *Release, rec *Records, o Order, log *slog.Logger) (wrote bool, err error) {
+func (c *Client) deploy(ctx context.Context, r *Release, rec *Records, w *Wanted, o Order, log *slog.Logger) (wrote bool, err error) {
 	if err := c.unlock(ctx, r, rec, o.Logf); err != nil {
 		return false, err
 	}
@@ -67,23 +65,19 @@ func (c *Client) deploy(ctx context.Context, r *Release, rec *Records, o Order, 
 			return wrote, err
 		}
 	}
-	made, err := c.applyCRDs(ctx, r, o.Logf)
+	made, err := c.applyCRDs(ctx, r, w.CRDs, o.Logf)
 	if wrote = wrote || made; err != nil {
 		return wrote, err
 	}
-	caps, err := c.Capabilities(ctx)
-	if err != nil {
-		return wrote, err
-	}
-	a, err := c.act(ctx, r, caps, log, o.Logf)
+	a, err := c.act(ctx, r, log, o.Logf)
 	if err != nil {
 		return wrote, err
 	}
 	defer a.end()
 	if rec.Last == nil || rec.Last.Info.Status == rcommon.StatusUninstalled {
-		err = a.install(r, rec, o)
+		err = a.install(r, rec, w, o)
 	} else {
-		err = a.upgrade(r, rec, o)
+		err = a.upgrade(r, rec, w, o)
 	}
 	if ctx.Err() != nil && err != nil {
 		err = errors.Join(context.Cause(ctx), err)
@@ -91,49 +85,41 @@ func (c *Client) deploy(ctx context.Context, r *Release, rec *Records, o Order, 
 	return wrote || a.wrote.Load(), err
 }
 
-func (a *act) install(r *Release, rec *Records, o Order) error {
+func (a *act) install(r *Release, rec *Records, w *Wanted, o Order) error {
 	in := action.NewInstall(a.config)
 	in.ReleaseName, in.Namespace = r.Name, r.Namespace
-	in.Timeout, in.WaitStrategy, in.WaitOptions, in.WaitForJobs = r.Options.timeout(), r.strategy(), a.wait, r.Options.WaitForJobs
-	in.DisableHooks, in.SkipSchemaValidation = r.Options.DisableHooks, r.SkipSchema
+	in.Timeout, in.WaitStrategy, in.WaitOptions, in.WaitForJobs = r.timeout(), r.strategy(), a.wait, r.Options.WaitForJobs
+	in.DisableHooks, in.SkipSchemaValidation = r.Options.DisableHooks, true
 	in.SkipCRDs = true // they are brought before
 	in.ServerSideApply, in.ForceConflicts, in.TakeOwnership = true, o.ForceConflicts, o.TakeOwnership
 	in.Description = o.Description
 	in.Replace = rec.Last != nil
 	in.Labels = map[string]string{revisionLabel: strconv.Itoa(next(rec))}
-	ch, err := r.Load()
-	if err != nil {
-		return err
-	}
-	vals, err := r.values()
+	ch, err := a.pack(w)
 	if err != nil {
 		return err
 	}
 	// Without a context of its own Helm waits for its own end; the guard sees to
 	// it that this comes soon after the run was cancelled.
-	_, err = in.Run(ch, vals)
+	_, err = in.Run(ch, w.Values)
 	return err
 }
 
-func (a *act) upgrade(r *Release, rec *Records, o Order) error {
+func (a *act) upgrade(r *Release, rec *Records, w *Wanted, o Order) error {
 	up := action.NewUpgrade(a.config)
 	up.Namespace = r.Namespace
-	up.Timeout, up.WaitStrategy, up.WaitOptions, up.WaitForJobs = r.Options.timeout(), r.strategy(), a.wait, r.Options.WaitForJobs
-	up.DisableHooks, up.SkipSchemaValidation = r.Options.DisableHooks, r.SkipSchema
+	up.Timeout, up.WaitStrategy, up.WaitOptions, up.WaitForJobs = r.timeout(), r.strategy(), a.wait, r.Options.WaitForJobs
+	up.DisableHooks, up.SkipSchemaValidation = r.Options.DisableHooks, true
 	up.SkipCRDs, up.ResetValues = true, true
 	up.ServerSideApply, up.ForceConflicts, up.TakeOwnership = "true", o.ForceConflicts, o.TakeOwnership
-	up.MaxHistory = r.Options.maxHistory()
+	up.MaxHistory = r.maxHistory()
 	up.Description = o.Description
 	up.Labels = map[string]string{revisionLabel: strconv.Itoa(next(rec))}
-	ch, err := r.Load()
+	ch, err := a.pack(w)
 	if err != nil {
 		return err
 	}
-	vals, err := r.values()
-	if err != nil {
-		return err
-	}
-	_, err = up.Run(r.Name, ch, vals)
+	_, err = up.Run(r.Name, ch, w.Values)
 	return err
 }
 
@@ -145,16 +131,6 @@ func next(rec *Records) int {
 	return rec.Last.Version + 1
 }
 
-func (r *Release) strategy() helmkube.WaitStrategy {
-	switch r.Options.Wait {
-	case WaitLegacy:
-		return helmkube.LegacyStrategy
-	case WaitNone:
-		return helmkube.HookOnlyStrategy
-	}
-	return helmkube.StatusWatcherStrategy
-}
-
 // unlock marks a revision as failed whose action ended in the middle. Helm
 // refuses to touch it otherwise.
 func (c *Client) unlock(ctx context.Context, r *Release, rec *Records, logf func(string, ...any)) error {
@@ -162,7 +138,7 @@ func (c *Client) unlock(ctx context.Context, r *Release, rec *Records, logf func
 		return nil
 	}
 	was := rec.Last.Info.Status
-	a, err := c.act(ctx, r, &common.Capabilities{}, slog.New(slog.DiscardHandler), logf)
+	a, err := c.act(ctx, r, slog.New(slog.DiscardHandler), logf)
 	if err != nil {
 		return err
 	}
@@ -221,15 +197,15 @@ func (c *Client) remedy(ctx context.Context, r *Release, rec *Records, o Order, 
 
 // rollback goes back to a revision, as a new one.
 func (c *Client) rollback(ctx context.Context, r *Release, revision int, o Order) error {
-	a, err := c.act(ctx, r, &common.Capabilities{}, slog.New(newRunLog(o.Logf, r.cleaner())), o.Logf)
+	a, err := c.act(ctx, r, slog.New(newRunLog(o.Logf, r.scrub)), o.Logf)
 	if err != nil {
 		return err
 	}
 	defer a.end()
 	back := action.NewRollback(a.config)
 	back.Version = revision
-	back.Timeout, back.WaitStrategy, back.WaitOptions, back.WaitForJobs = r.Options.timeout(), r.strategy(), a.wait, r.Options.WaitForJobs
-	back.DisableHooks, back.MaxHistory = r.Options.DisableHooks, r.Options.maxHistory()
+	back.Timeout, back.WaitStrategy, back.WaitOptions, back.WaitForJobs = r.timeout(), r.strategy(), a.wait, r.Options.WaitForJobs
+	back.DisableHooks, back.MaxHistory = r.Options.DisableHooks, r.maxHistory()
 	back.ServerSideApply, back.ForceConflicts = "true", true // to go back to what stood before
 	o.Logf("helm: rolling release %s back to revision %d", r, revision)
 	return back.Run(r.Name)

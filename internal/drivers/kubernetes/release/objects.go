@@ -20,7 +20,7 @@ const (
 )
 
 // objects reads rendered documents, and marks the objects as Helm does.
-func objects(docs []Document, r *Release) ([]manifest.Object, error) {
+func objects(docs []document, r *Release) ([]manifest.Object, error) {
 	var out []manifest.Object
 	first := map[manifest.Ref]string{}
 	for _, d := range docs {
@@ -30,9 +30,9 @@ func objects(docs []Document, r *Release) ([]manifest.Object, error) {
 		}
 		for _, o := range list {
 			if at, twice := first[o.Ref()]; twice {
-				return nil, fmt.Errorf("%s is made twice, by %s and %s", o.Ref(), at, d.Template)
+				return nil, fmt.Errorf("%s is made twice, by %s and %s", o.Ref(), at, d.template)
 			}
-			first[o.Ref()] = d.Template
+			first[o.Ref()] = d.template
 			own(o.Unstructured, r)
 			out = append(out, o)
 		}
@@ -40,15 +40,19 @@ func objects(docs []Document, r *Release) ([]manifest.Object, error) {
 	return out, nil
 }
 
-func parse(d Document) ([]manifest.Object, error) {
-	list, found := manifest.Parse(d.Template, []byte(d.Text))
+func parse(d document) ([]manifest.Object, error) {
+	docs, found := manifest.Lenient(d.template, []byte(d.text))
+	var out []manifest.Object
+	for _, doc := range docs {
+		out = append(out, doc.Objects(&found)...)
+	}
 	if err := found.Err(); err != nil {
 		return nil, err
 	}
-	for i := range list {
-		list[i].Source.Line = 0 // of the rendering, which nobody has before them
+	for i := range out {
+		out[i].Source.Line = 0 // of the rendering, which nobody has before them
 	}
-	return list, nil
+	return out, nil
 }
 
 // own marks an object as one of the release.
@@ -80,10 +84,10 @@ func Kept(u *unstructured.Unstructured) bool {
 	return strings.ToLower(strings.TrimSpace(u.GetAnnotations()[policyAnnotation])) == "keep"
 }
 
-func hooks(list []*helm.Hook, r *Release) ([]Hook, error) {
+func hooks(list []*helm.Hook) ([]Hook, error) {
 	var out []Hook
 	for _, h := range list {
-		found, err := parse(Document{Template: h.Path, Text: h.Manifest})
+		found, err := parse(document{template: h.Path, text: h.Manifest})
 		if err != nil {
 			return nil, err
 		}

@@ -16,7 +16,7 @@ func TestHelmAgrees(t *testing.T) {
 		"templates/NOTES.txt": "notes of {{ .Release.Name }}",
 		"values.yaml":         "one: default\n",
 	})
-	g.r.Values = map[string]any{"one": "a", "two": true}
+	g.values = map[string]any{"one": "a", "two": true}
 	if w := g.resolve(); w.Current || w.Revision != 1 || len(w.Objects) != 2 {
 		t.Fatalf("%+v", w)
 	}
@@ -37,7 +37,7 @@ func TestHelmAgrees(t *testing.T) {
 		t.Errorf("after the install: %v", w.Differs)
 	}
 
-	g.r.Values["one"] = "b"
+	g.values["one"] = "b"
 	if w := g.resolve(); w.Current || strings.Join(w.Differs, " ") != "values manifest" {
 		t.Errorf("other values: %v", w.Differs)
 	}
@@ -88,7 +88,7 @@ func TestAdoptionOfHelms(t *testing.T) {
 		"templates/secret.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: made}\nstringData: {password: {{ randAlphaNum 12 }}}\n",
 		"templates/hook.yaml":   "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: \"hook-{{ randAlphaNum 5 | lower }}\", annotations: {helm.sh/hook: post-delete}}\n",
 	})
-	g.r.Values = map[string]any{"one": int64(1)}
+	g.values = map[string]any{"one": int64(1)}
 	g.helm.Run(t, "-n", g.ns, "install", "shop", g.dir(), "--set", "one=1")
 	if w := g.resolve(); !w.Current || w.Revision != 1 {
 		t.Fatalf("%v", w.Differs)
@@ -96,7 +96,7 @@ func TestAdoptionOfHelms(t *testing.T) {
 	if g.records().Ours {
 		t.Error("it is not ours")
 	}
-	g.r.Values = map[string]any{"one": "2"}
+	g.values = map[string]any{"one": "2"}
 	w := g.resolve()
 	if w.Current {
 		t.Fatal("other values are the same")
@@ -106,7 +106,7 @@ func TestAdoptionOfHelms(t *testing.T) {
 		if o.GetKind() == "Secret" {
 			want = "/stringData/password"
 		}
-		if got := strings.Join(o.Unknown, " "); got != want {
+		if got := strings.Join(w.Unsteady[o.Ref()], " "); got != want {
 			t.Errorf("%s: made up anew: %q", o.Ref(), got)
 		}
 	}

@@ -3,16 +3,17 @@ package release
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 
-	"helm.sh/helm/v4/pkg/chart/common"
 	chart "helm.sh/helm/v4/pkg/chart/v2"
 	rcommon "helm.sh/helm/v4/pkg/release/common"
 	helm "helm.sh/helm/v4/pkg/release/v1"
 
 	"trueup.dev/trueup/internal/drivers/kubernetes/manifest"
+	"trueup.dev/trueup/internal/drivers/kubernetes/render"
 )
 
 // Wanted is what a release should be.
@@ -26,14 +27,22 @@ type Wanted struct {
 	// Revision is the deployed one, or the next.
 	Revision int
 	Meta     *chart.Metadata
+	// Objects have what is made up anew with every rendering under Unsteady.
 	Objects  []manifest.Object
+	Unsteady map[manifest.Ref][]string
 	Hooks    []Hook
+	CRDs     []CRD
+	*render.Releasable
+
+	rendering render.Rendering
 }
 
 // Hook is a hook of the chart. It comes and goes, and belongs to nobody.
 type Hook struct {
 	manifest.Object
 	Events []string
+
+	unsteady []string
 }
 
 // Resolve finds out what the release should be, beside what is recorded.
@@ -46,127 +55,183 @@ func (c *Client) Resolve(ctx context.Context, r *Release, rec *Records) (*Wanted
 	return w, r.clean(err)
 }
 
-func (c *Client) resolve(ctx context.Context, r *Release, rec *Records, caps *common.Capabilities) (*Wanted, error) {
-	if rec.Last == nil || rec.Last.Info.Status == rcommon.StatusUninstalled {
+func (c *Client) resolve(ctx context.Context, r *Release, rec *Records, caps render.Capabilities) (*Wanted, error) {
+	at, differs := coming(rec)
+	seen := []render.Moment{at}
+	if differs == "" {
+		seen = moments(rec.Last)
+	}
+	list, crds, err := c.wanted(ctx, r, &caps, seen)
+	if err != nil {
+		return nil, err
+	}
+	why := []string{differs}
+	for _, w := range list {
+		w.CRDs = crds
+		if differs != "" {
+			break
+		}
+		if why, err = w.differs(rec.Last, r); err != nil {
+			return nil, err
+		}
+		if len(why) == 0 {
+			return w.current(rec.Last, r)
+		}
+	}
+	if differs == "" {
+		if list, _, err = c.wanted(ctx, r, &caps, []render.Moment{at}); err != nil {
+			return nil, err
+		}
+	}
+	w := list[0]
+	w.Revision, w.Differs, w.CRDs = next(rec), why, crds
+	return w, nil
+}
+
+// coming gives the moment of the next revision, and why there has to be one;
+// "" where that has to be found out.
+func coming(rec *Records) (render.Moment, string) {
+	switch {
+	case rec.Last == nil:
+		return render.Moment{Revision: 1}, "not installed"
+	case rec.Last.Info.Status == rcommon.StatusUninstalled:
 		// Helm counts revisions on over one that is uninstalled, but templates of
 		// an install see the first.
-		w, err := c.wanted(ctx, r, caps, moment{revision: 1})
-		if err == nil {
-			w.Revision, w.Differs = next(rec), []string{"not installed"}
-		}
-		return w, err
+		return render.Moment{Revision: 1}, "uninstalled"
+	case rec.Last.Info.Status != rcommon.StatusDeployed:
+		return render.Moment{Revision: next(rec), Upgrade: true}, fmt.Sprintf("revision %d is %s", rec.Last.Version, rec.Last.Info.Status)
 	}
-	var differs []string
-	if s := rec.Last.Info.Status; s != rcommon.StatusDeployed {
-		differs = []string{fmt.Sprintf("revision %d is %s", rec.Last.Version, s)}
-	} else {
-		var err error
-		for _, at := range moments(rec.Last) {
-			var w *Wanted
-			if w, err = c.wanted(ctx, r, caps, at); err != nil {
-				return nil, err
-			}
-			if differs, err = c.differs(rec.Last, w, r); err != nil {
-				return nil, err
-			}
-			if len(differs) == 0 {
-				return current(rec.Last, w, r)
-			}
-		}
-	}
-	w, err := c.wanted(ctx, r, caps, moment{revision: next(rec), upgrade: true})
-	if err == nil {
-		w.Revision, w.Differs = next(rec), differs
-	}
-	return w, err
+	return render.Moment{Revision: next(rec), Upgrade: true}, ""
 }
 
 // moments are what a revision's templates may have seen.
-func moments(l *helm.Release) []moment {
-	out := []moment{{revision: l.Version, upgrade: l.Version > 1}}
-	switch back := l.Info.RollbackRevision; {
-	case back > 0:
-		out = []moment{{revision: back, upgrade: back > 1}}
-	case l.Version > 1:
-		out = append(out, moment{revision: 1}) // installed anew over history
+func moments(l *helm.Release) []render.Moment {
+	if back := l.Info.RollbackRevision; back > 0 {
+		return []render.Moment{{Revision: back, Upgrade: back > 1}}
+	}
+	out := []render.Moment{{Revision: l.Version, Upgrade: l.Version > 1}}
+	if l.Version > 1 {
+		out = append(out, render.Moment{Revision: 1}) // installed anew over history
 	}
 	return out
 }
 
-// wanted renders twice, so that what is made up anew each time is known.
-func (c *Client) wanted(ctx context.Context, r *Release, caps *common.Capabilities, at moment) (*Wanted, error) {
-	one, err := c.Render(ctx, r, caps, at)
+// wanted renders, with the kinds that the chart's own definitions will bring.
+func (c *Client) wanted(ctx context.Context, r *Release, caps *render.Capabilities, at []render.Moment) ([]*Wanted, []CRD, error) {
+	res, err := r.Render(ctx, *caps, at...)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	two, err := c.Render(ctx, r, caps, at)
+	crds, err := c.definitions(ctx, r, res.Release.CRDs)
 	if err != nil {
+		return nil, nil, err
+	}
+	more := slices.DeleteFunc(brings(crds), func(v string) bool { return slices.Contains(caps.APIVersions, v) })
+	if len(more) > 0 {
+		caps.APIVersions = slices.Concat(caps.APIVersions, more)
+		if res, err = r.Render(ctx, *caps, at...); err != nil {
+			return nil, nil, err
+		}
+	}
+	r.hidden = &res.Release.Hidden
+	var out []*Wanted
+	for i := range res.Release.Renderings {
+		w, err := read(res, &res.Release.Renderings[i], r)
+		if err != nil {
+			return nil, nil, err
+		}
+		out = append(out, w)
+	}
+	if len(out) == 0 {
+		return nil, nil, errors.New("the chart was not rendered")
+	}
+	return out, crds, nil
+}
+
+// read takes a rendering apart.
+func read(res *render.Result, from *render.Rendering, r *Release) (*Wanted, error) {
+	w := &Wanted{Revision: from.Moment.Revision, Releasable: res.Release, rendering: *from, Unsteady: map[manifest.Ref][]string{}}
+	var c chart.Chart
+	if err := json.Unmarshal(res.Release.Chart, &c); err != nil || c.Metadata == nil {
+		return nil, fmt.Errorf("the chart can't be read back: %w", err)
+	}
+	w.Meta = c.Metadata
+	places := byRef(res.Objects)
+	var err error
+	if w.Objects, w.Hooks, err = parts(from.Files, r); err != nil {
 		return nil, err
 	}
-	w := &Wanted{Revision: at.revision, Meta: one.Meta}
-	if w.Objects, err = objects(one.Documents, r); err != nil {
-		return nil, err
-	}
-	if w.Hooks, err = hooks(one.Hooks, r); err != nil {
-		return nil, err
-	}
-	again, err := objects(two.Documents, r)
-	if err != nil {
-		return nil, err
-	}
-	hooksAgain, err := hooks(two.Hooks, r)
+	again, hooks, err := parts(from.Again, r)
 	if err != nil {
 		return nil, err
 	}
 	for i := range w.Hooks {
-		if i < len(hooksAgain) {
-			w.Hooks[i].Unknown = differences(w.Hooks[i].Unstructured.Object, hooksAgain[i].Unstructured.Object)
+		place(&w.Hooks[i].Object, places)
+		if i < len(hooks) {
+			w.Hooks[i].unsteady = differences(w.Hooks[i].Unstructured.Object, hooks[i].Unstructured.Object)
 		}
 	}
-	return w, unsteady(w.Objects, again)
-}
-
-// unsteady notes in which fields two renderings differ. Objects whose names
-// are made up can't be told apart from others.
-func unsteady(list, again []manifest.Object) error {
 	other := byRef(again)
-	for i := range list {
-		o := &list[i]
+	for i := range w.Objects {
+		o := &w.Objects[i]
+		place(o, places)
+		res.Release.Hidden.Mark(o)
 		x, ok := other[o.Ref()]
 		if !ok {
-			return fmt.Errorf("%s: the chart makes up a new name for it with every rendering, so that it can't be followed: give it a fixed one by the chart's values", o.Ref())
+			return nil, fmt.Errorf("%s: the chart makes up a new name for it with every rendering, so that it can't be followed: give it a fixed one by the chart's values", o.Ref())
 		}
-		o.Unknown = append(o.Unknown, differences(o.Unstructured.Object, x.Unstructured.Object)...)
+		if d := differences(o.Unstructured.Object, x.Unstructured.Object); len(d) > 0 {
+			w.Unsteady[o.Ref()] = d
+		}
 	}
-	return nil
+	return w, nil
+}
+
+func parts(files map[string]string, r *Release) ([]manifest.Object, []Hook, error) {
+	hooked, docs, err := sorted(files)
+	if err != nil {
+		return nil, nil, err
+	}
+	list, err := objects(docs, r)
+	if err != nil {
+		return nil, nil, err
+	}
+	h, err := hooks(hooked)
+	return list, h, err
+}
+
+// place says where in Git an object comes from.
+func place(o *manifest.Object, places map[manifest.Ref]*manifest.Object) {
+	if at := places[o.Ref()]; at != nil {
+		o.Source = at.Source
+	}
 }
 
 // current takes what is desired from the record.
-func current(l *helm.Release, w *Wanted, r *Release) (*Wanted, error) {
+func (w *Wanted) current(l *helm.Release, r *Release) (*Wanted, error) {
 	list, err := objects(documents(l.Manifest), r)
 	if err != nil {
 		return nil, err
 	}
-	from := byRef(w.Objects)
+	places := byRef(w.Objects)
 	for i := range list {
-		if o, ok := from[list[i].Ref()]; ok {
-			list[i].Source = o.Source
-		}
+		place(&list[i], places)
+		w.Hidden.Mark(&list[i])
 	}
-	w.Current, w.Objects, w.Revision = true, list, l.Version
+	w.Current, w.Objects, w.Revision, w.Unsteady = true, list, l.Version, nil
 	return w, nil
 }
 
 // differs says in what a revision is not what is wanted.
-func (c *Client) differs(l *helm.Release, w *Wanted, r *Release) ([]string, error) {
+func (w *Wanted) differs(l *helm.Release, r *Release) ([]string, error) {
 	var out []string
 	if l.Chart == nil || l.Chart.Metadata == nil {
 		return nil, fmt.Errorf("revision %d of release %s: %w", l.Version, r, errBroken)
 	}
-	if was, now := named(l.Chart.Metadata), named(w.Meta); was != now {
+	if named(l.Chart.Metadata) != named(w.Meta) {
 		out = append(out, "chart")
 	}
-	same, err := sameValues(l.Config, r.Values)
+	same, err := sameValues(l.Config, w.Values)
 	if err != nil {
 		return nil, err
 	}
@@ -177,10 +242,10 @@ func (c *Client) differs(l *helm.Release, w *Wanted, r *Release) ([]string, erro
 	if err != nil {
 		return nil, fmt.Errorf("manifest of revision %d: %w", l.Version, err)
 	}
-	if !alike(stored, w.Objects) {
+	if !w.alike(stored) {
 		out = append(out, "manifest")
 	}
-	kept, err := hooks(l.Hooks, r)
+	kept, err := hooks(l.Hooks)
 	if err != nil {
 		return nil, fmt.Errorf("hooks of revision %d: %w", l.Version, err)
 	}
@@ -205,18 +270,15 @@ func sameValues(a, b map[string]any) (bool, error) {
 }
 
 // alike compares objects, but for what is made up anew with every rendering.
-func alike(stored, wanted []manifest.Object) bool {
+func (w *Wanted) alike(stored []manifest.Object) bool {
 	other := byRef(stored)
-	if len(other) != len(byRef(wanted)) {
+	if len(other) != len(w.Objects) {
 		return false
 	}
-	for i := range wanted {
-		o := &wanted[i]
+	for i := range w.Objects {
+		o := &w.Objects[i]
 		was, ok := other[o.Ref()]
-		if !ok {
-			return false
-		}
-		if !steadyAlike(was, o) {
+		if !ok || !steadyAlike(was, o, w.Unsteady[o.Ref()]) {
 			return false
 		}
 	}
@@ -229,16 +291,16 @@ func alikeHooks(stored, wanted []Hook) bool {
 		return false
 	}
 	for i := range wanted {
-		if !steadyAlike(&stored[i].Object, &wanted[i].Object) {
+		if !steadyAlike(&stored[i].Object, &wanted[i].Object, wanted[i].unsteady) {
 			return false
 		}
 	}
 	return true
 }
 
-func steadyAlike(was, o *manifest.Object) bool {
+func steadyAlike(was, o *manifest.Object, unsteady []string) bool {
 	for _, p := range differences(was.Unstructured.Object, o.Unstructured.Object) {
-		if !slices.ContainsFunc(o.Unknown, func(u string) bool { return within(p, u) }) {
+		if !slices.ContainsFunc(unsteady, func(u string) bool { return within(p, u) }) {
 			return false
 		}
 	}

@@ -5,6 +5,7 @@ package release_test
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -12,17 +13,16 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
-
-	"helm.sh/helm/v4/pkg/chart/loader/archive"
-	chart "helm.sh/helm/v4/pkg/chart/v2"
-	"helm.sh/helm/v4/pkg/chart/v2/loader"
+	"testing/fstest"
+	"time"
 
 	"trueup.dev/trueup/internal/client/kube"
 	"trueup.dev/trueup/internal/drivers/kubernetes/release"
+	"trueup.dev/trueup/internal/drivers/kubernetes/render"
+	"trueup.dev/trueup/internal/plan"
 	"trueup.dev/trueup/internal/servertest/helm"
 	"trueup.dev/trueup/internal/servertest/kubetest"
 )
@@ -53,6 +53,11 @@ type rig struct {
 	r      *release.Release
 	helm   *helm.Helm
 	files  map[string]string
+	values map[string]any
+	// from and outputs are values of other targets.
+	from    map[string]string
+	outputs map[string]plan.Output
+	lookup  bool
 
 	mu  sync.Mutex
 	log []string
@@ -83,16 +88,26 @@ func newRig(t testing.TB, files map[string]string) *rig {
 	if g.files["Chart.yaml"] == "" {
 		g.files["Chart.yaml"] = chartYAML
 	}
-	g.r = &release.Release{Name: "shop", Namespace: g.ns, Load: g.load}
+	g.r = &release.Release{Name: "shop", Namespace: g.ns, Render: g.render}
 	return g
 }
 
-func (g *rig) load() (*chart.Chart, error) {
-	var list []*archive.BufferedFile
-	for _, n := range slices.Sorted(maps.Keys(g.files)) {
-		list = append(list, &archive.BufferedFile{Name: n, Data: []byte(g.files[n])})
+// render renders the chart, in the child that the test binary is as well.
+func (g *rig) render(ctx context.Context, caps render.Capabilities, at ...render.Moment) (*render.Result, error) {
+	tree := fstest.MapFS{}
+	for n, text := range g.files {
+		tree["chart/"+n] = &fstest.MapFile{Data: []byte(text)}
 	}
-	return loader.LoadFiles(list)
+	in := render.Input{Tree: tree, Path: "chart", Capabilities: caps, Values: g.outputs, Release: &render.Seen{Moments: at, Now: time.Now()},
+		Spec: render.Spec{Namespace: g.ns, Helm: &render.HelmSpec{Mode: render.Release, ReleaseName: "shop", Values: g.values, ValuesFrom: g.from}}}
+	if g.lookup {
+		in.Release.Lookup = g.client.Lookup
+	}
+	res, err := render.Render(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	return res, res.Diagnostics.Err()
 }
 
 // dir writes the chart to a directory, for the helm program.
@@ -145,7 +160,14 @@ func (g *rig) order() release.Order {
 	return release.Order{Description: "by trueup", Logf: g.logf}
 }
 
-func (g *rig) deploy() error { return g.client.Deploy(g.Context(), g.r, g.records(), g.order()) }
+func (g *rig) deploy() error {
+	rec := g.records()
+	w, err := g.client.Resolve(g.Context(), g.r, rec)
+	if err != nil {
+		return err
+	}
+	return g.client.Deploy(g.Context(), g.r, rec, w, g.order())
+}
 
 func (g *rig) mustDeploy() {
 	g.Helper()

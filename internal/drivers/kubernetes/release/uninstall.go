@@ -8,9 +8,10 @@ import (
 	"strings"
 
 	"helm.sh/helm/v4/pkg/action"
-	"helm.sh/helm/v4/pkg/chart/common"
 	helmkube "helm.sh/helm/v4/pkg/kube"
 	"helm.sh/helm/v4/pkg/storage/driver"
+
+	"trueup.dev/trueup/internal/drivers/kubernetes/render"
 )
 
 // Removal says how a release is uninstalled.
@@ -36,17 +37,17 @@ func (c *Client) Uninstall(ctx context.Context, r *Release, o Removal) error {
 var errUninstalled = errors.New("it is uninstalled already")
 
 func (c *Client) uninstall(ctx context.Context, r *Release, keep bool, o Removal) error {
-	log := newRunLog(o.Logf, r.cleaner())
-	a, err := c.act(ctx, r, &common.Capabilities{}, slog.New(log), o.Logf)
+	log := newRunLog(o.Logf, r.scrub)
+	a, err := c.act(ctx, r, slog.New(log), o.Logf)
 	if err != nil {
 		return err
 	}
 	defer a.end()
 	un := action.NewUninstall(a.config)
-	un.KeepHistory, un.DisableHooks, un.Timeout = keep, r.Options.DisableHooks, r.Options.timeout()
+	un.KeepHistory, un.DisableHooks, un.Timeout = keep, r.Options.DisableHooks, r.timeout()
 	// To be gone is the point, whatever an install waits for.
 	un.WaitStrategy, un.WaitOptions = helmkube.StatusWatcherStrategy, a.wait
-	if r.Options.Wait == WaitLegacy {
+	if r.Options.Wait == render.WaitLegacy {
 		un.WaitStrategy = helmkube.LegacyStrategy
 	}
 	res, err := un.Run(r.Name)
@@ -70,7 +71,7 @@ func (c *Client) uninstall(ctx context.Context, r *Release, keep bool, o Removal
 // Forget removes the records of a release and leaves its objects alone: they
 // are somebody else's from now on.
 func (c *Client) Forget(ctx context.Context, r *Release) error {
-	a, err := c.act(ctx, r, &common.Capabilities{}, slog.New(slog.DiscardHandler), func(string, ...any) {})
+	a, err := c.act(ctx, r, slog.New(slog.DiscardHandler), func(string, ...any) {})
 	if err != nil {
 		return err
 	}

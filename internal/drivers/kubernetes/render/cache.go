@@ -150,7 +150,7 @@ func (c *Cache) drop(at *list.Element) {
 
 // copyOf gives a result that can be changed without the other.
 func copyOf(r *Result) *Result {
-	out := &Result{Values: slices.Clone(r.Values), Incomplete: slices.Clone(r.Incomplete), Diagnostics: slices.Clone(r.Diagnostics)}
+	out := &Result{Values: slices.Clone(r.Values), Incomplete: slices.Clone(r.Incomplete), Diagnostics: slices.Clone(r.Diagnostics), Release: r.Release}
 	for _, o := range r.Objects {
 		out.Objects = append(out.Objects, manifest.Object{Unstructured: o.DeepCopy(), Source: o.Source,
 			Sensitive: slices.Clone(o.Sensitive), Unknown: slices.Clone(o.Unknown)})

@@ -106,6 +106,9 @@ func (p *parent) work(j *job) ([]byte, error) {
 			return a.Data, err
 		}
 	}
+	if j.Release {
+		in.Release = p.seen(j)
+	}
 	r := newRun(context.Background(), in)
 	if err := r.evaluate(j.Format); err != nil {
 		return nil, err

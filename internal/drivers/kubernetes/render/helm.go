@@ -33,6 +33,7 @@ type release struct {
 	values map[string]any
 	broken map[string]bool // templates left out because of a mistake
 	used   *used
+	moment Moment
 }
 
 // helm renders a chart.
@@ -45,7 +46,10 @@ func (r *run) helm() error {
 	if err != nil {
 		return err
 	}
-	h := &release{run: r, files: files, file: name, values: values, broken: map[string]bool{}, used: newUsed()}
+	h := &release{run: r, files: files, file: name, values: values, broken: map[string]bool{}, used: newUsed(), moment: Moment{Revision: 1}}
+	if r.helmSpec().Mode == Release {
+		return h.asRelease()
+	}
 	first, err := h.all()
 	if err != nil {
 		return r.softFailure(err)
@@ -81,8 +85,10 @@ func (r *run) helmSpec() HelmSpec {
 // output is what a chart renders to.
 type output struct {
 	texts   map[string]string // by template
+	notes   map[string]string // what is told to people
 	sources map[string][]byte // the templates themselves
 	crds    []crdFile
+	chart   *chart.Chart
 }
 
 type crdFile struct {
@@ -132,7 +138,8 @@ func (h *release) once() (out *output, failed bool, err error) {
 		return nil, false, bad(h.file, 0, "", "%v", err)
 	}
 	top, err := util.ToRenderValuesWithSchemaValidation(c, values, common.ReleaseOptions{
-		Name: h.releaseName(c), Namespace: h.namespace(), Revision: 1, IsInstall: true}, caps, true)
+		Name: h.releaseName(c), Namespace: h.namespace(),
+		Revision: h.moment.Revision, IsInstall: !h.moment.Upgrade, IsUpgrade: h.moment.Upgrade}, caps, true)
 	if err != nil {
 		return nil, false, bad(h.file, 0, "", "%v", err)
 	}
@@ -143,6 +150,9 @@ func (h *release) once() (out *output, failed bool, err error) {
 	e := engine.Engine{CustomTemplateFuncs: h.used.funcs()}
 	out.texts, err = e.RenderWithContext(h.ctx, c, top)
 	for name, text := range out.texts {
+		if strings.HasSuffix(name, "NOTES.txt") {
+			out.notes[name] = text
+		}
 		if strings.HasSuffix(name, "NOTES.txt") || strings.TrimSpace(text) == "" {
 			delete(out.texts, name)
 		}
@@ -224,7 +234,7 @@ func (h *release) capabilities() (*common.Capabilities, error) {
 // describe lists templates and CRDs of a chart whose dependencies are sorted
 // out.
 func (h *release) describe(c *chart.Chart) *output {
-	out := &output{sources: map[string][]byte{}}
+	out := &output{sources: map[string][]byte{}, notes: map[string]string{}, chart: c}
 	var visit func(c *chart.Chart)
 	visit = func(c *chart.Chart) {
 		for _, t := range c.Templates {

@@ -19,6 +19,8 @@ type used struct {
 	// clock is what now gives. It moves between two renderings, so that whatever
 	// depends on it shows.
 	clock time.Time
+	// lookup reads the cluster; nil finds nothing.
+	lookup func(apiVersion, kind, namespace, name string) (map[string]any, error)
 }
 
 func newUsed() *used {
@@ -37,8 +39,11 @@ var clocks = []string{"now", "ago"}
 // values are sorted, where Helm leaves the order to chance.
 func (u *used) funcs() template.FuncMap {
 	return template.FuncMap{
-		"lookup": func(string, string, string, string) (map[string]any, error) {
+		"lookup": func(apiVersion, kind, namespace, name string) (map[string]any, error) {
 			u.names["lookup"] = true
+			if u.lookup != nil {
+				return u.lookup(apiVersion, kind, namespace, name)
+			}
 			return map[string]any{}, nil
 		},
 		"getHostByName": func(string) (string, error) {

@@ -46,6 +46,9 @@ type Input struct {
 	// Cache gives renderings of the same content again, where the tree is a
 	// driver.Identifier; nil renders each time.
 	Cache *Cache
+	// Release is what a chart sees that is installed as a release; nil where no
+	// cluster tells.
+	Release *Seen
 }
 
 // Capabilities are what Helm's templates may ask of the cluster.
@@ -66,6 +69,8 @@ type Result struct {
 	Incomplete []string
 	// Diagnostics are all mistakes, with file and line.
 	Diagnostics plan.Diagnostics
+	// Release is the chart as a release, in that mode.
+	Release *Releasable
 }
 
 // Render makes the objects. Mistakes in the files are diagnostics; the error
@@ -74,7 +79,7 @@ func Render(ctx context.Context, in Input) (*Result, error) {
 	if in.Tree == nil {
 		return nil, fmt.Errorf("there is no snapshot")
 	}
-	if ids, ok := in.Tree.(driver.Identifier); ok && in.Cache != nil {
+	if ids, ok := in.Tree.(driver.Identifier); ok && in.Cache != nil && in.Release == nil {
 		return in.Cache.render(ctx, in, ids)
 	}
 	if in.Spec.Source != nil {

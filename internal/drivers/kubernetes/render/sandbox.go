@@ -57,12 +57,12 @@ func (r *run) sandboxed(format Format) error {
 func (r *run) ended(ctx context.Context, c *child, err error) error {
 	text := c.said.String()
 	switch {
+	case c.failed != nil && r.ctx.Err() == nil: // also when a template took it for a mistake of its own
+		return c.failed
 	case err == nil:
 		return nil
 	case r.ctx.Err() != nil:
 		return r.ctx.Err()
-	case c.failed != nil:
-		return c.failed
 	case ctx.Err() != nil:
 		return r.refuse(fmt.Sprintf("it was not done after %s", maxTime), "a template that loops without end?")
 	case c.tooLarge, strings.Contains(text, "out of memory"), strings.Contains(text, "cannot allocate memory"), strings.Contains(text, memoryWord):

@@ -106,6 +106,9 @@ type HelmSpec struct {
 	// APIVersions are kinds that templates may count on beside the cluster's,
 	// as in monitoring.coreos.com/v1/ServiceMonitor.
 	APIVersions []string `yaml:"apiVersions,omitempty" json:"apiVersions,omitempty"`
+	// Release says how a release is installed, upgraded and uninstalled. Of mode
+	// release.
+	Release *ReleaseSpec `yaml:"release,omitempty" json:"release,omitempty"`
 }
 
 // KustomizeSpec says what a kustomization may use.
@@ -221,6 +224,10 @@ func (h *HelmSpec) check(d *plan.Diagnostics) {
 	if _, err := parseVersion(h.KubeVersion); h.KubeVersion != "" && err != nil {
 		d.Errorf(plan.Source{}, "helm.kubeVersion", "write it as in 1.37.2", "%q is no version", h.KubeVersion)
 	}
+	if h.Mode == Release && (h.SkipCRDs || h.SkipTests) {
+		d.Errorf(plan.Source{}, "helm", "set helm.release.crds: skip; tests run only with helm.release.test: true", "skipCRDs and skipTests are of mode manifests")
+	}
+	h.Release.check(d, h.Mode)
 	checkPaths(d, "helm.valuesFiles", h.ValuesFiles)
 	if h.Chart != "" {
 		checkPath(d, "helm.chart", h.Chart)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -20,11 +21,14 @@ type job struct {
 	Values                    []byte // JSON; null where nobody gave any
 	Capabilities              Capabilities
 	Decrypt, Fetch, RemoteOff bool
+	Release, Lookup           bool
+	Moments                   []Moment
+	Now                       time.Time
 }
 
 // ask is a question of a child's, or its last word.
 type ask struct {
-	Op     string // read, list, stat, decrypt, fetch, done
+	Op     string // read, list, stat, decrypt, fetch, lookup, done
 	Name   string
 	Data   []byte
 	Source Source
@@ -71,8 +75,12 @@ func jobOf(in Input, format Format) (*job, error) {
 		return nil, fmt.Errorf("the target's spec: %w", err)
 	}
 	values, err := json.Marshal(in.Values)
-	return &job{Format: format, Path: in.Path, Spec: spec, Values: values, Capabilities: in.Capabilities,
-		Decrypt: in.Decrypt != nil, Fetch: in.Fetch != nil, RemoteOff: !in.RemoteBases}, err
+	j := &job{Format: format, Path: in.Path, Spec: spec, Values: values, Capabilities: in.Capabilities,
+		Decrypt: in.Decrypt != nil, Fetch: in.Fetch != nil, RemoteOff: !in.RemoteBases}
+	if s := in.Release; s != nil {
+		j.Release, j.Lookup, j.Moments, j.Now = true, s.Lookup != nil, s.Moments, s.Now
+	}
+	return j, err
 }
 
 // answer does what a child may ask for, and nothing else.
@@ -92,6 +100,8 @@ func (c *child) answer(r *run, a ask) (out answer) {
 		}
 	case "fetch":
 		out.Data, err = r.in.Fetch(r.ctx, a.Source)
+	case "lookup":
+		out.Data, err = r.lookedUp(a.Name)
 	default:
 		err = fmt.Errorf("the process that renders asked for %q", a.Op)
 	}
@@ -147,6 +157,7 @@ type sent struct {
 	Values      []string         `json:"values"`
 	Incomplete  []string         `json:"incomplete"`
 	Diagnostics plan.Diagnostics `json:"diagnostics"`
+	Release     *Releasable      `json:"release,omitempty"`
 }
 
 type sentObject struct {
@@ -158,7 +169,7 @@ type sentObject struct {
 
 func (r *run) send() ([]byte, error) {
 	res := r.result()
-	s := sent{Values: res.Values, Incomplete: res.Incomplete, Diagnostics: res.Diagnostics}
+	s := sent{Values: res.Values, Incomplete: res.Incomplete, Diagnostics: res.Diagnostics, Release: res.Release}
 	for i := range res.Objects {
 		o := &res.Objects[i]
 		s.Objects = append(s.Objects, sentObject{Object: o.Object, Source: o.Source, Sensitive: o.Sensitive, Unknown: o.Unknown})
@@ -176,6 +187,14 @@ func (r *run) take(data []byte) error {
 		u := &unstructured.Unstructured{}
 		u.Object, _ = numbers(o.Object).(map[string]any)
 		r.out.Objects = append(r.out.Objects, manifest.Object{Unstructured: u, Source: o.Source, Sensitive: o.Sensitive, Unknown: o.Unknown})
+	}
+	if r.out.Release = s.Release; s.Release != nil {
+		var err error
+		if s.Release.Values, err = asHelm(s.Release.Values); err != nil {
+			return err
+		}
+		s.Release.Hidden.known = s.Release.Hidden.secrets()
+		s.Release.Hidden.known.scrub("") // ready for several readers
 	}
 	r.out.Diagnostics = append(r.out.Diagnostics, s.Diagnostics...)
 	for _, n := range s.Incomplete {

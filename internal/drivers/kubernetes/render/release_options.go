@@ -1,7 +1,6 @@
-package release
+package render
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -11,8 +10,8 @@ import (
 	"trueup.dev/trueup/internal/plan"
 )
 
-// Options say how a release is installed, upgraded and uninstalled.
-type Options struct {
+// ReleaseSpec says how a release is installed, upgraded and uninstalled.
+type ReleaseSpec struct {
 	// Timeout bounds each hook and each wait; 5m by default.
 	Timeout time.Duration `yaml:"timeout,omitempty" json:"timeout,omitempty" jsonschema:"default=5m"`
 	// Wait says what an install or upgrade waits for: watcher (the default: all
@@ -47,7 +46,7 @@ type Options struct {
 	StorageNamespace string `yaml:"storageNamespace,omitempty" json:"storageNamespace,omitempty"`
 }
 
-// The words of wait and crds.
+// The words of wait and crds of a release.
 const (
 	WaitWatcher = "watcher"
 	WaitLegacy  = "legacy"
@@ -58,37 +57,37 @@ const (
 	CRDsSkip          = "skip"
 )
 
-// Validate reports mistakes.
-func (o *Options) Validate() plan.Diagnostics {
-	var d plan.Diagnostics
-	at := plan.Source{}
+func (o *ReleaseSpec) check(d *plan.Diagnostics, mode string) {
+	if o == nil {
+		return
+	}
+	const at = "helm.release."
 	one := func(field, text string, words ...string) {
 		if text != "" && !slices.Contains(words, text) {
-			d.Errorf(at, field, "write "+strings.Join(words, ", "), "%q is unknown", text)
+			d.Errorf(plan.Source{}, at+field, "write "+strings.Join(words, ", "), "%q is unknown", text)
 		}
+	}
+	if mode != Release {
+		d.Errorf(plan.Source{}, "helm.release", "remove it, or set helm.mode: release", "it means nothing where the chart's objects are applied as manifests")
+	}
+	if o.Test && o.DisableHooks {
+		d.Errorf(plan.Source{}, at+"test", "remove one of the two", "tests are hooks, and those are disabled")
 	}
 	one("wait", o.Wait, WaitWatcher, WaitLegacy, WaitNone)
 	one("crds", o.CRDs, CRDsCreate, CRDsCreateReplace, CRDsSkip)
 	if o.Timeout < 0 {
-		d.Errorf(at, "timeout", "write a time such as 5m", "is negative")
+		d.Errorf(plan.Source{}, at+"timeout", "write a time such as 5m", "is negative")
 	}
 	if o.MaxHistory < 0 || o.MaxHistory == 1 {
-		d.Errorf(at, "maxHistory", "write 2 or more: a rollback needs the revision before", "%d is too little", o.MaxHistory)
+		d.Errorf(plan.Source{}, at+"maxHistory", "write 2 or more: a rollback needs the revision before", "%d is too little", o.MaxHistory)
 	}
 	if o.WaitForJobs && o.Wait == WaitNone {
-		d.Errorf(at, "waitForJobs", "remove it, or wait: none", "nothing is waited for")
+		d.Errorf(plan.Source{}, at+"waitForJobs", "remove it, or wait: none", "nothing is waited for")
 	}
 	if o.RollbackOnFailure && o.Wait == WaitNone {
-		d.Errorf(at, "rollbackOnFailure", "remove wait: none", "a failure shows only to one who waits")
+		d.Errorf(plan.Source{}, at+"rollbackOnFailure", "remove wait: none", "a failure shows only to one who waits")
 	}
 	if o.StorageNamespace != "" && len(validation.IsDNS1123Label(o.StorageNamespace)) > 0 {
-		d.Errorf(at, "storageNamespace", "write lower-case letters, digits and dashes", "%q is no name of a namespace", o.StorageNamespace)
+		d.Errorf(plan.Source{}, at+"storageNamespace", "write lower-case letters, digits and dashes", "%q is no name of a namespace", o.StorageNamespace)
 	}
-	return d
 }
-
-func (o *Options) timeout() time.Duration { return cmp.Or(o.Timeout, 5*time.Minute) }
-
-func (o *Options) maxHistory() int { return cmp.Or(o.MaxHistory, 10) }
-
-func (o *Options) crds() string { return cmp.Or(o.CRDs, CRDsCreate) }
