@@ -32,6 +32,9 @@ func (a *app) importCommand() *cobra.Command {
 	cmd.Flags().StringVar(&name, "name", "", "name of the target (default: the environment's)")
 	cmd.Flags().BoolVar(&force, "force", false, "overwrite files that are there")
 	cmd.AddCommand(a.importAtlantisCommand())
+	for _, p := range predecessors() {
+		cmd.AddCommand(a.importFromCommand(p))
+	}
 	return cmd
 }
 

@@ -73,19 +73,38 @@ func (v *validation) checkout(ctx context.Context, co *checkout) error {
 		}
 		return nil
 	}
+	if v.cfg != nil {
+		if v.repository, err = repositoryName(v.cfg, v.repository, co.remote); err != nil {
+			return err
+		}
+	}
+	all, err := v.resolve(ctx, co)
+	if err != nil {
+		return err
+	}
+	v.targets = len(all)
+	v.diags = append(v.diags, config.Check(all)...)
+	if v.cfg != nil {
+		v.prepare(ctx, co.snapshot, all)
+	}
+	return nil
+}
+
+// resolve gives the targets of every trueup.yaml of a checkout.
+func (v *validation) resolve(ctx context.Context, co *checkout) ([]config.Resolved, error) {
+	found, err := co.snapshot.Find(ctx, manifestName)
+	if err != nil {
+		return nil, err
+	}
 	rc := config.Context{Repository: v.repository, Server: v.cfg, Drivers: registry(), Tree: co.snapshot.View(".", []string{"**"})}
 	if v.cfg == nil {
 		rc.Server, rc.Alone = &config.Server{}, true
-	} else {
-		if rc.Repository, err = repositoryName(v.cfg, v.repository, co.remote); err != nil {
-			return err
-		}
 	}
 	var all []config.Resolved
 	for _, f := range found {
 		body, err := co.snapshot.ReadFile(ctx, f.Path)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		v.files++
 		m, d := config.ParseManifest(f.Path, body)
@@ -97,12 +116,16 @@ func (v *validation) checkout(ctx context.Context, co *checkout) error {
 		v.diags = append(v.diags, d...)
 		all = append(all, resolved...)
 	}
-	v.targets = len(all)
-	v.diags = append(v.diags, config.Check(all)...)
-	if v.cfg != nil {
-		v.prepare(ctx, co.snapshot, all)
+	return all, nil
+}
+
+// unknownValues stands for the outputs of other targets.
+func unknownValues(r config.Resolved) map[string]plan.Output {
+	values := map[string]plan.Output{}
+	for name := range r.Values {
+		values[name] = plan.Output{Unknown: true}
 	}
-	return nil
+	return values
 }
 
 // prepare lets the drivers read the files of each target.
@@ -116,12 +139,8 @@ func (v *validation) prepare(ctx context.Context, snap *source.Snapshot, all []c
 		if err != nil {
 			continue
 		}
-		values := map[string]plan.Output{}
-		for name := range r.Values {
-			values[name] = plan.Output{Unknown: true}
-		}
 		p, err := d.Prepare(ctx, driver.Input{Target: r.ID, Tree: snap.View(r.Path, r.Reads()), Path: r.Path, Spec: r.Spec, Scope: r.Scope,
-			Values: values, Mode: r.Mode, Now: now(), Log: quiet()})
+			Values: unknownValues(r), Mode: r.Mode, Now: now(), Log: quiet()})
 		if err != nil {
 			v.diags.Errorf(r.Source, "", "", "target %s: %v", r.Name, err)
 			continue

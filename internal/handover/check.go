@@ -18,6 +18,8 @@ type Definition struct {
 	// Holds is what the old tool says that it applied; nil where it does not
 	// say.
 	Holds []manifest.Ref `json:"-"`
+	// Release is namespace/name of the Helm release that it stands for.
+	Release string `json:"release,omitempty"`
 }
 
 // Verdicts on an object.
@@ -27,8 +29,8 @@ const (
 	Ownerless = "without an owner" // no target renders it
 	Gone      = "gone"             // the old tool lists it, but it is not there
 	Tool      = "the tool's own"   // goes with the tool
-	New       = "new"              // a target renders it, and the old tool never applied it
-	Unknown   = "not known"        // it could not be looked at
+	Added     = "new"              // a target renders it, and the old tool never applied it
+	Unclear   = "not known"        // it could not be looked at
 )
 
 // Finding is what was found of one object.
@@ -51,57 +53,87 @@ type Report struct {
 
 // Live is what a cluster says of an object.
 type Live struct {
-	There, Ours bool // it exists; trueup is a field manager of it
+	There, Ours bool   // it exists; trueup is a field manager of it
+	Release     string // namespace/name of the Helm release that has it
 	Err         error
 }
 
+// New is what the new targets have.
+type New struct {
+	Objects  map[manifest.Ref]string // object -> target; nil if no target was looked at
+	Releases map[string]string       // namespace/name of a Helm release -> target
+	// Open says of which targets it is not known what they render; who is the
+	// field manager then decides.
+	Open []string
+}
+
 // Compare puts together what the old tool holds, what the new targets render
-// and what is there. Without targets (nil) only the field managers tell who
-// owns an object.
-func Compare(old []Definition, targets map[manifest.Ref]string, own func(manifest.Ref) bool, look func(manifest.Ref) Live) *Report {
-	r := &Report{Safe: true, Definitions: old}
+// and what is there.
+func Compare(old []Definition, n New, own func(manifest.Ref) bool, look func(manifest.Ref) Live) *Report {
+	r := &Report{Safe: true, Definitions: old, Open: n.Open}
 	held := map[manifest.Ref]bool{}
 	for _, d := range old {
 		r.Safe = r.Safe && d.Safe
+		if d.Release != "" && d.Holds == nil {
+			r.release(d, n)
+		}
 		for _, ref := range d.Holds {
 			if held[ref] {
 				continue
 			}
 			held[ref] = true
-			f := Finding{Object: ref.String(), Of: d.Object, Target: targets[ref]}
+			f := Finding{Object: ref.String(), Of: d.Object, Target: n.Objects[ref]}
 			if own(ref) {
 				f.Verdict = Tool
 			} else {
-				f.Verdict, f.Note = judge(look(ref), targets, ref)
+				n.judge(&f, look(ref))
 			}
 			r.Safe = r.Safe && slices.Contains([]string{Adopted, Gone, Tool}, f.Verdict)
 			r.Objects = append(r.Objects, f)
 		}
 	}
-	for ref, t := range targets {
+	for ref, t := range n.Objects {
 		if !held[ref] && !own(ref) {
-			r.Objects = append(r.Objects, Finding{Object: ref.String(), Target: t, Verdict: New})
+			r.Objects = append(r.Objects, Finding{Object: ref.String(), Target: t, Verdict: Added})
 		}
 	}
 	slices.SortFunc(r.Objects, func(a, b Finding) int { return strings.Compare(a.Object, b.Object) })
 	return r
 }
 
-func judge(l Live, targets map[manifest.Ref]string, ref manifest.Ref) (verdict, note string) {
-	_, rendered := targets[ref]
+// release judges a Helm release of which the old tool lists no objects.
+func (r *Report) release(d Definition, n New) {
+	f := Finding{Object: "Helm release " + d.Release, Of: d.Object, Target: n.Releases[d.Release], Verdict: Adopted}
+	switch {
+	case f.Target != "":
+	case n.Objects == nil || len(n.Open) > 0:
+		r.Open = append(r.Open, "whether a target has the Helm release "+d.Release)
+		return
+	default:
+		f.Verdict, f.Note = Ownerless, "no target has this release; where a target applies its objects as manifests, look at them with helm get manifest"
+		r.Safe = false
+	}
+	r.Objects = append(r.Objects, f)
+}
+
+func (n New) judge(f *Finding, l Live) {
+	release := n.Releases[l.Release]
 	switch {
 	case l.Err != nil:
-		return Unknown, l.Err.Error()
+		f.Verdict, f.Note = Unclear, l.Err.Error()
 	case !l.There:
-		return Gone, ""
-	case targets != nil && !rendered:
-		return Ownerless, "no target renders it"
-	case !l.Ours && targets == nil:
-		return Ownerless, "trueup is no field manager of it"
-	case !l.Ours:
-		return Waiting, "apply the target first"
+		f.Verdict = Gone
+	case l.Release != "" && release != "":
+		f.Verdict, f.Target = Adopted, release
+	case l.Ours && (f.Target != "" || n.Objects == nil || len(n.Open) > 0):
+		f.Verdict = Adopted
+	case f.Target != "":
+		f.Verdict, f.Note = Waiting, "apply the target first"
+	case n.Objects == nil || len(n.Open) > 0:
+		f.Verdict, f.Note = Ownerless, "trueup is no field manager of it"
+	default:
+		f.Verdict, f.Note = Ownerless, "no target renders it"
 	}
-	return Adopted, ""
 }
 
 // Print writes the report for people: what is not safe first, the rest in
@@ -122,7 +154,7 @@ func (r *Report) Print(out io.Writer) error {
 	count := map[string]int{}
 	for _, f := range r.Objects {
 		count[f.Verdict]++
-		if !slices.Contains([]string{Ownerless, Waiting, Unknown, New, Gone}, f.Verdict) {
+		if !slices.Contains([]string{Ownerless, Waiting, Unclear, Added, Gone}, f.Verdict) {
 			continue
 		}
 		fmt.Fprintf(&b, "%-16s  %s", f.Verdict, f.Object)
@@ -141,7 +173,7 @@ func (r *Report) Print(out io.Writer) error {
 		fmt.Fprintf(&b, "open: %s\n", o)
 	}
 	var sum []string
-	for _, v := range []string{Adopted, Waiting, Ownerless, Unknown, Gone, New, Tool} {
+	for _, v := range []string{Adopted, Waiting, Ownerless, Unclear, Gone, Added, Tool} {
 		if count[v] > 0 {
 			sum = append(sum, fmt.Sprintf("%d %s", count[v], v))
 		}

@@ -1,9 +1,12 @@
 package handover
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -26,6 +29,9 @@ type Way struct {
 	Out     string // where the files are
 	Live    bool   // the objects were read from a cluster
 	Whole   bool   // everything of the other tool moves
+	// Checkouts are the directories of repositories, by name, where they are
+	// known.
+	Checkouts map[string]string
 }
 
 // Patch is a kubectl command that lays a patch over an object.
@@ -69,7 +75,7 @@ func (w Way) Adopt(r *Result, tool string) []Step {
 		if len(p.Targets) == 0 {
 			continue
 		}
-		in, config := "a checkout of "+p.Name, " --config "+Quote(w.Config)+" --repository "+Quote(p.Name)
+		in, config := cmp.Or(w.Checkouts[p.Name], "a checkout of "+p.Name), " --config "+Quote(w.Config)+" --repository "+Quote(p.Name)
 		out = append(out, Step{Title: "Check the configuration and plan " + p.Name, In: in,
 			Commands: []string{"trueup validate" + config, "trueup plan" + config},
 			Why:      "The plan reads the cluster and writes nothing.",
@@ -83,12 +89,40 @@ func (w Way) Adopt(r *Result, tool string) []Step {
 }
 
 // Checked is the step that tells whether it is safe to go on.
-func (w Way) Checked(tool, config string) Step {
+func (w Way) Checked(tool string) Step {
+	command := w.Import + " --check"
+	why := ""
+	for _, n := range slices.Sorted(maps.Keys(w.Checkouts)) {
+		command += " --checkout " + Quote(n+"="+w.Checkouts[n])
+	}
+	if len(w.Checkouts) > 0 {
+		command += " --config " + Quote(w.Config)
+	} else {
+		why = " With --checkout NAME=DIRECTORY for each repository and --config " + w.Config + " it also looks at what the targets render."
+	}
 	return Step{Title: "Ask whether the old definitions can go",
-		Why:      "It reads the cluster and writes nothing: whether each definition of " + tool + " can be deleted without touching production, and whether every object that it applied has an owner in trueup.",
-		In:       "the directory of server.yaml",
-		Commands: []string{w.Import + " --check" + config},
+		Why:      "It reads the cluster and writes nothing: whether each definition of " + tool + " can be deleted without touching production, and whether every object that it applied has an owner in trueup." + why,
+		Commands: []string{command},
 		Expect:   "It ends with success. It fails while something is not safe, and says what."}
+}
+
+// PrintNotes writes what a person has to know, by kind.
+func PrintNotes(out io.Writer, notes []Note) error {
+	var b strings.Builder
+	last := ""
+	for _, n := range notes {
+		if n.Kind != last {
+			fmt.Fprintf(&b, "%s\n", strings.ToUpper(n.Kind[:1])+n.Kind[1:])
+			last = n.Kind
+		}
+		fmt.Fprintf(&b, "   %s\n", strings.TrimSpace(n.Object+" "+n.Field))
+		b.WriteString(indent(n.Why+".", "      ") + indent("-> "+n.Do+".", "      "))
+	}
+	if len(notes) > 0 {
+		b.WriteString("\n")
+	}
+	_, err := io.WriteString(out, b.String())
+	return err
 }
 
 // Print writes steps for people.

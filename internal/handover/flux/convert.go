@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"trueup.dev/trueup/internal/drivers/kubernetes/manifest"
 	"trueup.dev/trueup/internal/handover"
 )
 
@@ -31,7 +34,6 @@ var Kinds = map[string][]string{
 	sourceGroup:       {"GitRepository", "HelmRepository", "HelmChart", "OCIRepository", "Bucket", "ExternalArtifact"},
 	imageGroup:        {"ImageRepository", "ImagePolicy", "ImageUpdateAutomation"},
 	notificationGroup: {"Receiver", "Alert", "Provider"},
-	"":                {"ConfigMap"},
 }
 
 // namespace is Flux's own, where a file leaves it out.
@@ -39,6 +41,29 @@ const namespace = "flux-system"
 
 // Mine tells whether an object is one of Flux.
 func Mine(o *handover.Object) bool { return strings.HasSuffix(o.Group(), ".toolkit.fluxcd.io") }
+
+// Applies tells whether an object applies others: these are what moves.
+func Applies(o *handover.Object) bool {
+	return o.Is(kustomizeGroup, "Kustomization") || o.Is(helmGroup, "HelmRelease")
+}
+
+// Also names the ConfigMaps that values come from.
+func Also(set *handover.Set) []manifest.Ref {
+	var out []manifest.Ref
+	for _, o := range set.Of(helmGroup, "HelmRelease") {
+		from, _, _ := unstructured.NestedSlice(o.Object, "spec", "valuesFrom")
+		for _, f := range from {
+			m, _ := f.(map[string]any)
+			if name, _ := m["name"].(string); m["kind"] == "ConfigMap" && name != "" {
+				out = append(out, manifest.Ref{Kind: "ConfigMap", Namespace: o.GetNamespace(), Name: name})
+			}
+		}
+	}
+	return out
+}
+
+// Keep leaves Secrets out: nothing in them is needed.
+func Keep(o *handover.Object) bool { return !o.Is("", "Secret") }
 
 type converter struct {
 	handover.Options

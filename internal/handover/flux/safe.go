@@ -19,7 +19,7 @@ func Safe(o *handover.Object) (d handover.Definition, ok bool) {
 		d.Safe = suspended && off
 		d.Why = missing(suspended, "it is not suspended", off, "pruning is on")
 	case o.Is(helmGroup, "HelmRelease"):
-		d.Safe = suspended
+		d.Safe, d.Release = suspended, releaseOf(o)
 		d.Why = missing(suspended, "it is not suspended: deleting it uninstalls the release")
 	default:
 		return d, false
@@ -37,6 +37,14 @@ func Safe(o *handover.Object) (d handover.Definition, ok bool) {
 		d.Why = append(d.Why, "it is being deleted")
 	}
 	return d, true
+}
+
+// releaseOf is the Helm release that a HelmRelease has made.
+func releaseOf(o *handover.Object) string {
+	if n := latest(o, "name"); n != "" {
+		return latest(o, "namespace") + "/" + n
+	}
+	return ""
 }
 
 // missing lists the texts whose condition does not hold.

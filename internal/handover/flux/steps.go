@@ -22,7 +22,7 @@ func Steps(set *handover.Set, r *handover.Result, w handover.Way) []handover.Ste
 		steps = append(steps, freeze(w), unlock(both, w))
 	}
 	steps = append(steps, w.Adopt(r, "Flux")...)
-	steps = append(steps, w.Checked("Flux", ""), remove(set, both, w))
+	steps = append(steps, w.Checked("Flux"), remove(set, both, w))
 	if w.Whole {
 		steps = append(steps, uninstall(w))
 	}
@@ -64,6 +64,9 @@ func freeze(w handover.Way) handover.Step {
 // definition is deleted.
 func unlock(both []*handover.Object, w handover.Way) handover.Step {
 	s := handover.Step{Title: "Take the finalizers off", Why: "Deleting a definition then deletes the definition, and nothing else is asked to act on it."}
+	if !w.Live {
+		s.Why += " These commands take all finalizers off: the files don't say whether there are others."
+	}
 	for _, o := range both {
 		_, rest := o.Finalizers(finalizer)
 		s.Commands = append(s.Commands, w.Patch(resource(o), o.GetNamespace(), o.GetName(), handover.Finalizers(rest)))
