@@ -39,6 +39,7 @@ forge-servers: deps ## Gitea and GitHub's API description, for the tests (minute
 .PHONY: infra-programs
 infra-programs: deps ## OpenTofu, Terraform, a test provider, Vault and Kubernetes, for the tests (minutes, the first time)
 	@GO='$(GO)' scripts/server.sh kubetest >/dev/null
+	@GO='$(GO)' scripts/gitops-crds.sh >/dev/null
 	@GO='$(GO)' scripts/server.sh vault >/dev/null
 	@GO='$(GO)' scripts/server.sh tofu >/dev/null
 	@command -v terraform >/dev/null || GO='$(GO)' scripts/server.sh terraform >/dev/null

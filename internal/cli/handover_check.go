@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"trueup.dev/trueup/internal/client/kube"
 	"trueup.dev/trueup/internal/config"
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/drivers/kubernetes"
@@ -36,6 +37,9 @@ func (a *app) checkHandover(cmd *cobra.Command, p predecessor, f *handoverFlags,
 	}
 	look := gather.NewLooker(c)
 	targets, err := a.newTargets(ctx, f, look)
+	if err == nil && a.configPath() != "" {
+		targets.Owned, err = a.ownedIn(ctx, c)
+	}
 	if err != nil {
 		return err
 	}
@@ -58,6 +62,19 @@ func (a *app) checkHandover(cmd *cobra.Command, p predecessor, f *handoverFlags,
 		err = errors.New("it is not safe yet to delete the old definitions")
 	}
 	return err
+}
+
+// ownedIn lists what targets own in a cluster.
+func (a *app) ownedIn(ctx context.Context, c *kube.Cluster) (map[manifest.Ref]string, error) {
+	cfg, err := a.handoverConfig()
+	if err != nil {
+		return nil, err
+	}
+	uid, err := c.UID(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return a.owned(ctx, cfg, "kubernetes:"+uid)
 }
 
 // newTargets lists what the targets of the checkouts render, without asking

@@ -62,6 +62,9 @@ type Live struct {
 type New struct {
 	Objects  map[manifest.Ref]string // object -> target; nil if no target was looked at
 	Releases map[string]string       // namespace/name of a Helm release -> target
+	// Owned is what trueup has on record: object -> target. Without it (nil)
+	// the field managers tell; they say nothing of an object without fields.
+	Owned map[manifest.Ref]string
 	// Open says of which targets it is not known what they render; who is the
 	// field manager then decides.
 	Open []string
@@ -86,7 +89,7 @@ func Compare(old []Definition, n New, own func(manifest.Ref) bool, look func(man
 			if own(ref) {
 				f.Verdict = Tool
 			} else {
-				n.judge(&f, look(ref))
+				n.judge(&f, ref, look(ref))
 			}
 			r.Safe = r.Safe && slices.Contains([]string{Adopted, Gone, Tool}, f.Verdict)
 			r.Objects = append(r.Objects, f)
@@ -116,8 +119,14 @@ func (r *Report) release(d Definition, n New) {
 	r.Objects = append(r.Objects, f)
 }
 
-func (n New) judge(f *Finding, l Live) {
-	release := n.Releases[l.Release]
+func (n New) judge(f *Finding, ref manifest.Ref, l Live) {
+	release, ours := n.Releases[l.Release], l.Ours
+	if n.Owned != nil {
+		ours = n.Owned[ref] != ""
+	}
+	if f.Target == "" && n.Objects == nil {
+		f.Target = n.Owned[ref]
+	}
 	switch {
 	case l.Err != nil:
 		f.Verdict, f.Note = Unclear, l.Err.Error()
@@ -125,12 +134,12 @@ func (n New) judge(f *Finding, l Live) {
 		f.Verdict = Gone
 	case l.Release != "" && release != "":
 		f.Verdict, f.Target = Adopted, release
-	case l.Ours && (f.Target != "" || n.Objects == nil || len(n.Open) > 0):
+	case ours && (f.Target != "" || n.Objects == nil || len(n.Open) > 0):
 		f.Verdict = Adopted
 	case f.Target != "":
 		f.Verdict, f.Note = Waiting, "apply the target first"
 	case n.Objects == nil || len(n.Open) > 0:
-		f.Verdict, f.Note = Ownerless, "trueup is no field manager of it"
+		f.Verdict, f.Note = Ownerless, "no target owns it"
 	default:
 		f.Verdict, f.Note = Ownerless, "no target renders it"
 	}

@@ -8,6 +8,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 // Step is one step of the handover.
@@ -47,6 +49,15 @@ func (w Way) Patch(resource, namespace, name string, patch any) string {
 // owner reference stays.
 func (w Way) Delete(resource, namespace, name string) string {
 	return fmt.Sprintf("%s -n %s delete %s %s --cascade=orphan", w.Kubectl, Quote(namespace), resource, Quote(name))
+}
+
+// Resource is a kind as kubectl takes it without mixing it up with another
+// one: kustomization.kustomize.toolkit.fluxcd.io.
+func Resource(k schema.GroupKind) string {
+	if k.Group == "" {
+		return strings.ToLower(k.Kind)
+	}
+	return strings.ToLower(k.Kind) + "." + k.Group
 }
 
 // Quote quotes a word for a shell, where that is needed.
@@ -95,10 +106,9 @@ func (w Way) Checked(tool string) Step {
 	for _, n := range slices.Sorted(maps.Keys(w.Checkouts)) {
 		command += " --checkout " + Quote(n+"="+w.Checkouts[n])
 	}
-	if len(w.Checkouts) > 0 {
-		command += " --config " + Quote(w.Config)
-	} else {
-		why = " With --checkout NAME=DIRECTORY for each repository and --config " + w.Config + " it also looks at what the targets render."
+	command += " --config " + Quote(w.Config)
+	if len(w.Checkouts) == 0 {
+		why = " With --checkout NAME=DIRECTORY for each repository it also looks at what the targets render."
 	}
 	return Step{Title: "Ask whether the old definitions can go",
 		Why:      "It reads the cluster and writes nothing: whether each definition of " + tool + " can be deleted without touching production, and whether every object that it applied has an owner in trueup." + why,

@@ -1,6 +1,7 @@
 package flux
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -9,9 +10,9 @@ import (
 
 func finalizer(name string) bool { return strings.HasSuffix(name, "fluxcd.io") }
 
-// resource is a kind as kubectl takes it without mixing it up with another
-// one: kustomization.kustomize.toolkit.fluxcd.io.
-func resource(o *handover.Object) string { return strings.ToLower(o.GetKind()) + "." + o.Group() }
+func resource(o *handover.Object) string {
+	return handover.Resource(o.GroupVersionKind().GroupKind())
+}
 
 // Steps is the way of the objects out of Flux's hands.
 func Steps(set *handover.Set, r *handover.Result, w handover.Way) []handover.Step {
@@ -23,6 +24,9 @@ func Steps(set *handover.Set, r *handover.Result, w handover.Way) []handover.Ste
 	}
 	steps = append(steps, w.Adopt(r, "Flux")...)
 	steps = append(steps, w.Checked("Flux"), remove(set, both, w))
+	if s := unlabel(kustomizations, w); len(s.Commands) > 0 {
+		steps = append(steps, s)
+	}
 	if w.Whole {
 		steps = append(steps, uninstall(w))
 	}
@@ -91,6 +95,27 @@ func remove(set *handover.Set, both []*handover.Object, w handover.Way) handover
 	}
 	for _, o := range append(both, rest...) {
 		s.Commands = append(s.Commands, w.Delete(resource(o), o.GetNamespace(), o.GetName()))
+	}
+	return s
+}
+
+// unlabel takes the labels off by which Flux knew its objects. They are in no
+// repository, so that trueup leaves them alone.
+func unlabel(kustomizations []*handover.Object, w handover.Way) handover.Step {
+	s := handover.Step{Title: "Take Flux's labels off", Why: "They say that Flux applies the objects. With them goes the last that its field manager owns."}
+	name, ns := kustomizeGroup+"/name", kustomizeGroup+"/namespace"
+	for _, o := range kustomizations {
+		refs, _ := Inventory(o)
+		var kinds []string
+		for _, r := range refs {
+			if !Own(r) {
+				kinds = append(kinds, handover.Resource(r.GroupKind()))
+			}
+		}
+		slices.Sort(kinds)
+		if kinds = slices.Compact(kinds); len(kinds) > 0 {
+			s.Commands = append(s.Commands, fmt.Sprintf("%s label %s -A -l %s=%s,%s=%s %s- %s-", w.Kubectl, strings.Join(kinds, ","), name, o.GetName(), ns, o.GetNamespace(), name, ns))
+		}
 	}
 	return s
 }
