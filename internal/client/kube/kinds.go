@@ -149,19 +149,45 @@ func fill(gv schema.GroupVersion, list *metav1.APIResourceList) map[string]Mappi
 	return out
 }
 
-// Kinds gives all kinds that the server has, asked anew, each in the version
-// that it prefers. It is whole or an error.
-func (c *Cluster) Kinds(ctx context.Context) ([]Mapping, error) {
-	if err := c.kinds.lock.take(ctx); err != nil {
+// whole asks for all kinds anew; it is whole or an error.
+func (k *kinds) whole(ctx context.Context) (*known, error) {
+	if err := k.lock.take(ctx); err != nil {
 		return nil, err
 	}
-	defer c.kinds.lock.free()
-	now, err := c.kinds.ask.all(ctx)
+	defer k.lock.free()
+	now, err := k.ask.all(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for gv, err := range now.failed {
 		return nil, fmt.Errorf("%w: kinds of %s: %w", driver.ErrUnreachable, gv, err)
+	}
+	return now, nil
+}
+
+// Served gives all kinds that the server has, asked anew, in every version. It
+// is whole or an error.
+func (c *Cluster) Served(ctx context.Context) ([]schema.GroupVersionKind, error) {
+	now, err := c.kinds.whole(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []schema.GroupVersionKind
+	for _, kinds := range now.kinds {
+		for _, m := range kinds {
+			out = append(out, m.Kind)
+		}
+	}
+	slices.SortFunc(out, func(a, b schema.GroupVersionKind) int { return strings.Compare(a.String(), b.String()) })
+	return out, nil
+}
+
+// Kinds gives all kinds that the server has, asked anew, each in the version
+// that it prefers. It is whole or an error.
+func (c *Cluster) Kinds(ctx context.Context) ([]Mapping, error) {
+	now, err := c.kinds.whole(ctx)
+	if err != nil {
+		return nil, err
 	}
 	var out []Mapping
 	for _, group := range slices.Sorted(maps.Keys(now.versions)) {

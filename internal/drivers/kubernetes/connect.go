@@ -11,12 +11,15 @@ import (
 	"k8s.io/client-go/rest"
 
 	"trueup.dev/trueup/internal/client/kube"
+	"trueup.dev/trueup/internal/client/registry"
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/plan"
 	"trueup.dev/trueup/internal/secret"
 )
 
 // Connect says where a cluster is, and what targets may do there.
+//
+//house:exception the fields of one part of the configuration stand together
 type Connect struct {
 	// Kubeconfig is a reference to the text of a kubeconfig.
 	Kubeconfig secret.Ref `yaml:"kubeconfig,omitempty" json:"kubeconfig,omitempty"`
@@ -43,8 +46,16 @@ type Connect struct {
 	Managers []string `yaml:"managers,omitempty" json:"managers,omitempty" strict:"one"`
 	// Recreate are kinds that may be deleted and created anew where a field
 	// can't be changed: Job.batch.
-	Recreate  []string `yaml:"recreate,omitempty" json:"recreate,omitempty" strict:"one"`
-	Attention `yaml:",inline" json:",inline"`
+	Recreate []string `yaml:"recreate,omitempty" json:"recreate,omitempty" strict:"one"`
+	// SOPS are the keys that open encrypted files.
+	SOPS *SOPS `yaml:"sops,omitempty" json:"sops,omitempty"`
+	// Sources are registries and chart repositories that artefacts may come
+	// from, pinned by their digest.
+	Sources []registry.Source `yaml:"sources,omitempty" json:"sources,omitempty"`
+	// RemoteBases lets kustomizations name bases outside of Git, which have to
+	// stand under spec.kustomize.remotes.
+	RemoteBases bool `yaml:"remoteBases,omitempty" json:"remoteBases,omitempty"`
+	Attention   `yaml:",inline" json:",inline"`
 	// Timeout bounds a request; 30s by default.
 	Timeout time.Duration `yaml:"timeout,omitempty" json:"timeout,omitempty"`
 	// QPS is the most requests in a second; 0 leaves that to the server.
@@ -59,6 +70,18 @@ const (
 	Hold  Conflicts = "hold"
 	Force Conflicts = "force"
 )
+
+// SOPS are the keys that open encrypted files.
+type SOPS struct {
+	// Age are references to age identities.
+	Age []secret.Ref `yaml:"age,omitempty" json:"age,omitempty" strict:"one"`
+	// Types are the kinds of keys that may be used; age alone by default. A file
+	// names the key service that is asked, so allow the others for repositories
+	// that are trusted.
+	Types []string `yaml:"types,omitempty" json:"types,omitempty" strict:"one" jsonschema:"enum=age,enum=pgp,enum=kms,enum=gcp_kms,enum=azure_kv,enum=hc_vault"`
+}
+
+var sopsTypes = []string{"age", "pgp", "kms", "gcp_kms", "azure_kv", "hc_vault"}
 
 // As is somebody to impersonate.
 type As struct {
@@ -100,6 +123,14 @@ func (c *Connect) Validate() plan.Diagnostics {
 	if c.Conflicts != "" && c.Conflicts != Hold && c.Conflicts != Force {
 		d.Errorf(at, "conflicts", "write hold or force", "%q is unknown", c.Conflicts)
 	}
+	if c.SOPS != nil {
+		for i, t := range c.SOPS.Types {
+			if !slices.Contains(sopsTypes, t) {
+				d.Errorf(at, fmt.Sprintf("sops.types[%d]", i), "write "+strings.Join(sopsTypes, ", "), "%q is unknown", t)
+			}
+		}
+	}
+	d = append(d, registry.Check("sources", c.Sources)...)
 	checkGlobs(&d, "managers", c.Managers, "kubectl*")
 	checkGlobs(&d, "recreate", c.Recreate, "Job.batch")
 	c.validate(&d)
@@ -133,9 +164,12 @@ func (c *Connect) ours(m string) bool {
 	return matches(c.Managers, m)
 }
 
+// userAgent is what servers know trueup as.
+const userAgent = "trueup"
+
 // cluster makes the connection.
 func (c *Connect) cluster(ctx context.Context, env driver.Environment) (*kube.Cluster, error) {
-	o := kube.Options{Context: c.Context, AllowExec: c.AllowExec, Timeout: c.Timeout, QPS: c.QPS, Burst: int(c.QPS) * 2, UserAgent: "trueup"}
+	o := kube.Options{Context: c.Context, AllowExec: c.AllowExec, Timeout: c.Timeout, QPS: c.QPS, Burst: int(c.QPS) * 2, UserAgent: userAgent}
 	if c.Kubeconfig != "" {
 		v, err := env.Secret(ctx, c.Kubeconfig)
 		if err != nil {

@@ -39,9 +39,15 @@ func (kubeDriver) Open(ctx context.Context, env driver.Environment, purpose driv
 	if err := c.Validate().Err(); err != nil {
 		return nil, driver.Permanent(fmt.Errorf("environment %s: connect: %w", env.Name, err))
 	}
+	open, err := c.opener(ctx, env)
+	if err != nil {
+		return nil, fmt.Errorf("environment %s: connect: %w", env.Name, err)
+	}
 	cl, err := c.cluster(ctx, env)
 	if err != nil {
 		return nil, fmt.Errorf("environment %s: connect: %w", env.Name, err)
 	}
-	return newSession(c, cl, env, purpose), nil
+	s := newSession(c, cl, env, purpose)
+	s.opener = open
+	return s, nil
 }

@@ -13,8 +13,9 @@ import (
 
 // normalise brings a desired object into the form that is sent: without fields
 // that are the server's, and with the texts of a Secret among its data, where
-// the server keeps them.
-func normalise(o *manifest.Object, d *plan.Diagnostics) {
+// the server keeps them. Whole tells that nothing was missing while rendering,
+// so that what is odd is a mistake.
+func normalise(o *manifest.Object, whole bool, d *plan.Diagnostics) {
 	if meta, ok := o.Object["metadata"].(map[string]any); ok {
 		for _, f := range []string{"managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink"} {
 			delete(meta, f)
@@ -24,7 +25,7 @@ func normalise(o *manifest.Object, d *plan.Diagnostics) {
 		delete(o.Object, "status")
 	}
 	if isSecret(o.Unstructured) {
-		secretData(o, d)
+		secretData(o, whole, d)
 	}
 }
 
@@ -39,14 +40,15 @@ func isSecret(u *unstructured.Unstructured) bool {
 
 // secretData moves stringData into data, as the server does. Server-side apply
 // would otherwise not know the keys as ours, and never remove one.
-func secretData(o *manifest.Object, d *plan.Diagnostics) {
+func secretData(o *manifest.Object, whole bool, d *plan.Diagnostics) {
 	data, _ := o.Object["data"].(map[string]any)
 	for _, k := range slices.Sorted(maps.Keys(data)) {
 		s, ok := data[k].(string)
 		if data[k] == nil {
 			data[k], s, ok = "", "", true
 		}
-		if _, err := base64.StdEncoding.DecodeString(s); !ok || err != nil {
+		known := whole && !slices.Contains(o.Unknown, "/data/"+escape(k))
+		if _, err := base64.StdEncoding.DecodeString(s); known && (!ok || err != nil) {
 			d.Errorf(o.Source, "data."+k, "encode it, or write it under stringData", "the value is not in base64")
 		}
 	}

@@ -23,6 +23,7 @@ type prepared struct {
 	// diagnostics are what the rendering found; where an object goes is found
 	// anew by each session.
 	diagnostics plan.Diagnostics
+	second      second
 }
 
 // Prepare reads the snapshot alone.
@@ -61,7 +62,7 @@ func inputOf(in driver.Input, spec *Spec) render.Input {
 func preparedOf(r *render.Result) *prepared {
 	st := &prepared{objects: slices.Clone(r.Objects), incomplete: r.Incomplete, diagnostics: r.Diagnostics}
 	for i := range st.objects {
-		normalise(&st.objects[i], &st.diagnostics)
+		normalise(&st.objects[i], len(r.Incomplete) == 0, &st.diagnostics)
 	}
 	st.objects = slices.DeleteFunc(st.objects, func(o manifest.Object) bool {
 		m, found := stage.Read(&o)

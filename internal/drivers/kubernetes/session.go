@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,10 +31,12 @@ type session struct {
 	shelves shelves
 	prints  prints
 	checks  *health.Checker
+	opener  opener
 
-	mu   sync.Mutex
-	as   map[string]*kube.Cluster // by the user that is impersonated
-	same time.Time                // when it was last seen to be the same cluster
+	capabilities capabilities
+	mu           sync.Mutex
+	as           map[string]*kube.Cluster // by the user that is impersonated
+	same         time.Time                // when it was last seen to be the same cluster
 }
 
 func newSession(c *Connect, cl *kube.Cluster, env driver.Environment, purpose driver.Purpose) *session {
@@ -42,10 +45,11 @@ func newSession(c *Connect, cl *kube.Cluster, env driver.Environment, purpose dr
 		prints: prints{watch: c.Watch != "off", log: env.Log}, checks: health.New([]string{manager}, rules)}
 }
 
-// Close ends the session with its watches; connections end by themselves when
-// they are idle.
+// Close ends the session with its watches.
 func (s *session) Close() error {
 	s.prints.close()
+	s.cluster.Close()
+	s.opener.registry.Close()
 	return nil
 }
 
@@ -54,6 +58,9 @@ func (s *session) Plan(ctx context.Context, in driver.Input) (*plan.Plan, error)
 	set, err := s.set(ctx, in)
 	if err != nil {
 		return nil, err
+	}
+	if len(set.incomplete) > 0 {
+		return set.unknown(ctx)
 	}
 	p, err := setplan.Plan(ctx, in, set)
 	if err != nil {
@@ -77,6 +84,16 @@ func (s *session) Plan(ctx context.Context, in driver.Input) (*plan.Plan, error)
 	return p, ctx.Err()
 }
 
+// unknown is the plan for what is not known yet.
+func (s *set) unknown(ctx context.Context) (*plan.Plan, error) {
+	realm, err := s.realm(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &plan.Plan{Target: s.in.Target, Driver: name, Version: version, Mode: s.in.Mode, Changes: []plan.Change{}, Warnings: s.warnings,
+		Scopes: []plan.ScopePlan{{Realm: realm, Unknown: strings.Join(s.incomplete, "; ")}}}, nil
+}
+
 // Apply carries a plan out.
 func (s *session) Apply(ctx context.Context, in driver.Input, p *plan.Plan, report driver.Report) error {
 	if s.purpose != driver.Write {
@@ -85,6 +102,9 @@ func (s *session) Apply(ctx context.Context, in driver.Input, p *plan.Plan, repo
 	set, err := s.set(ctx, in)
 	if err != nil {
 		return err
+	}
+	if len(set.incomplete) > 0 {
+		return fmt.Errorf("%s: %w", strings.Join(set.incomplete, "; "), driver.ErrStale)
 	}
 	set.planned = &artefact{}
 	if len(p.Artefact) > 0 {

@@ -64,6 +64,9 @@ type set struct {
 	kinds    defined
 	ignored  *ignore.Set
 	warnings plan.Diagnostics
+	// incomplete says why nobody knows yet all that is desired: then nothing is
+	// planned, for what is missing is not gone.
+	incomplete []string
 	// planned is what the plan knows, and run how far it has come, in an apply;
 	// nil in a plan.
 	planned *artefact
@@ -86,32 +89,14 @@ func (s *session) set(ctx context.Context, in driver.Input) (*set, error) {
 	if in.Mode == plan.Destroy {
 		return st, nil
 	}
-	p, err := s.prepared(ctx, in)
+	p, err := s.prepared(ctx, in, spec, st.cluster)
 	if err != nil {
 		return nil, err
 	}
+	st.incomplete = p.incomplete
 	st.warnings = append(st.warnings, p.diagnostics.Warnings()...)
 	st.hooks.leftOut = p.leftOut
 	return st, st.desire(ctx, p.objects)
-}
-
-// prepared gives the rendered objects.
-func (s *session) prepared(ctx context.Context, in driver.Input) (*prepared, error) {
-	prep := in.Prepared
-	if prep == nil || prep.State == nil {
-		var err error
-		if prep, err = (kubeDriver{}).Prepare(ctx, in); err != nil {
-			return nil, err
-		}
-	}
-	if err := prep.Diagnostics.Err(); err != nil {
-		return nil, driver.Permanent(err)
-	}
-	p, ok := prep.State.(*prepared)
-	if !ok {
-		return nil, driver.Permanent(fmt.Errorf("kubernetes: prepared state is a %T", prep.State))
-	}
-	return p, nil
 }
 
 // desire finds out what and where the desired objects are for this server.

@@ -1,0 +1,134 @@
+package kubernetes_test
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"trueup.dev/trueup/internal/driver"
+	"trueup.dev/trueup/internal/drivers/kubernetes"
+	"trueup.dev/trueup/internal/drivers/kubernetes/render"
+	"trueup.dev/trueup/internal/plan"
+	"trueup.dev/trueup/internal/secret"
+	"trueup.dev/trueup/internal/servertest/sopsfile"
+)
+
+// prepared plans as the engine does: first without a cluster, then with it.
+func (b *bed) prepared(in driver.Input) (*plan.Plan, error) {
+	b.t.Helper()
+	prep, err := kubernetes.New().Prepare(b.t.Context(), in)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := prep.Diagnostics.Err(); err != nil {
+		b.t.Fatal(err)
+	}
+	in.Prepared = prep
+	return b.session.Plan(b.t.Context(), in)
+}
+
+// TestChartsSeeTheCluster: what a chart asks of the cluster is answered by the
+// cluster.
+func TestChartsSeeTheCluster(t *testing.T) {
+	b := newBed(t, nil)
+	b.Version = "v1.36.9"
+	b.Set("kubectl", gadgets)
+	in := b.input()
+	in.Tree = fstest.MapFS{
+		"app/Chart.yaml": {Data: []byte("apiVersion: v2\nname: app\nversion: 1.0.0\n")},
+		"app/templates/a.yaml": {Data: []byte(`apiVersion: v1
+kind: ConfigMap
+metadata: {name: one, namespace: shop}
+data:
+  version: {{ .Capabilities.KubeVersion.Version }}
+  gadgets: {{ .Capabilities.APIVersions.Has "example.com/v1/Gadget" | quote }}
+`)}}
+	p, err := b.prepared(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := b.only(p, "ConfigMap/shop/one", plan.Create)
+	contains(t, string(c.After), "v1.36.9", `"gadgets":"true"`)
+}
+
+// TestEncryptedFilesAreOpened with the environment's keys, and never shown.
+func TestEncryptedFilesAreOpened(t *testing.T) {
+	const canary = "canary-2718"
+	text := "apiVersion: v1\nkind: Secret\nmetadata: {name: one, namespace: shop}\nstringData: {password: " + canary + "}\n"
+	key, recipient := sopsfile.Identity(t)
+	sealed := sopsfile.Encrypted(t, "a.yaml", text, recipient)
+	b := newBed(t, nil)
+	in := b.input()
+	in.Tree = fstest.MapFS{"app/a.yaml": {Data: sealed}}
+	if _, err := b.prepared(in); err == nil || !strings.Contains(err.Error(), "connect.sops") {
+		t.Fatalf("without keys: %v", err)
+	}
+	env := environment(b.Kubeconfig(), func(c *kubernetes.Connect) { c.SOPS = &kubernetes.SOPS{Age: []secret.Ref{"mem:age"}} })
+	config := env.Secret
+	env.Secret = func(ctx context.Context, ref secret.Ref) (secret.Value, error) {
+		if ref == "mem:age" {
+			return secret.New(key.String()), nil
+		}
+		return config(ctx, ref)
+	}
+	var err error
+	if b.session, err = kubernetes.New().Open(t.Context(), env, driver.Write); err != nil {
+		t.Fatal(err)
+	}
+	p, err := b.prepared(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.only(p, "Secret/shop/one", plan.Create)
+	if err := p.Mask(nil); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := json.Marshal(p)
+	if err != nil || strings.Contains(string(raw), canary) {
+		t.Errorf("%v: %s", err, raw)
+	}
+}
+
+// TestWhatIsNotKnownYetIsNotGone: the name of an object waits for a value, so
+// nothing is pruned in its place.
+func TestWhatIsNotKnownYetIsNotGone(t *testing.T) {
+	b := newBed(t, nil)
+	b.sync(configMap("one", "v1"), configMap("two", "v1"))
+	in := b.input()
+	in.Tree = fstest.MapFS{
+		"app/Chart.yaml":       {Data: []byte("apiVersion: v2\nname: app\nversion: 1.0.0\n")},
+		"app/templates/a.yaml": {Data: []byte(configMap("one", "v1"))},
+		"app/templates/b.yaml": {Data: []byte(configMap("{{ .Values.name }}", "v1"))},
+	}
+	in.Spec = &kubernetes.Spec{Spec: render.Spec{Helm: &render.HelmSpec{ValuesFrom: map[string]string{"name": "name"}}}}
+	in.Values = map[string]plan.Output{"name": {Unknown: true}}
+	p, err := b.prepared(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Changes) != 0 || len(p.UnknownScopes()) != 1 {
+		t.Fatalf("%s", written(p))
+	}
+	in.Values = map[string]plan.Output{"name": {Value: json.RawMessage(`"two"`)}}
+	if p, err = b.prepared(in); err != nil || !p.Empty() {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestValuesThatAreNotKnownYet are shown as such, and not applied.
+func TestValuesThatAreNotKnownYet(t *testing.T) {
+	b := newBed(t, nil)
+	in := b.input(configMap("one", "{{ .ip }}"))
+	in.Spec = &kubernetes.Spec{Spec: render.Spec{Templates: []string{"*.yaml"}}}
+	in.Values = map[string]plan.Output{"ip": {Unknown: true}}
+	p, err := b.prepared(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := b.only(p, "ConfigMap/shop/one", plan.Create)
+	if !c.Simulated || len(c.Unknown) != 1 || c.Unknown[0] != "/data/value" {
+		t.Errorf("%s", written(p))
+	}
+}
