@@ -182,13 +182,14 @@ func (s *set) write(ctx context.Context, st *step) error {
 		}
 		return nil
 	}
-	if st.Old == nil {
+	if st.Old == nil || s.run.swept(st.Old.Value.object) {
 		return s.Put(ctx, *st.New, item{})
 	}
-	if live := st.Old.Value.object.live; live.GetDeletionTimestamp() != nil {
-		if err := s.goneUID(ctx, st.Old.Value.object, live.GetUID()); err != nil {
+	if old := st.Old.Value.object; old.live.GetDeletionTimestamp() != nil {
+		if err := s.goneUID(ctx, old, old.live.GetUID()); err != nil {
 			return err
 		}
+		s.run.again(old)
 		return s.Put(ctx, *st.New, item{})
 	}
 	return s.Put(ctx, *st.New, *st.Old)

@@ -282,7 +282,7 @@ func TestWhatIsIgnoredIsLeftToOthers(t *testing.T) {
 		n, _, _ := unstructured.NestedInt64(r.Get("apps/v1", "Deployment", "shop", "api").Object, "spec", "replicas")
 		return n
 	}
-	r.spec.IgnoreDifferences = []ignore.Rule{{Kind: "Deployment", Pointers: []string{"/spec/replicas"}}}
+	r.spec.IgnoreDifferences = replicasOf("Deployment")
 	r.good(scaled("3", "1"))
 	if replicas() != 3 {
 		t.Fatalf("a new object has %d replicas", replicas())

@@ -2,6 +2,7 @@ package kubernetes_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -18,31 +19,41 @@ import (
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/driver/drivertest"
 	"trueup.dev/trueup/internal/drivers/kubernetes"
+	"trueup.dev/trueup/internal/drivers/kubernetes/ignore"
 	"trueup.dev/trueup/internal/plan"
 )
 
-// rig is a target on a fake server, with its inventory.
-type rig struct {
-	*kubefake.Server
-	t       testing.TB
-	session driver.Session
-	spec    kubernetes.Spec
-	mode    plan.Mode
-	owned   driver.Inventory
+// target is a target that is planned and applied as the engine does it.
+type target struct {
+	t          *testing.T
+	kubeconfig []byte
+	session    driver.Session
+	spec       kubernetes.Spec
+	mode       plan.Mode
+	owned      driver.Inventory
+	namespace  string
+	journal    func(*drivertest.Journal) // to make it fail
 }
 
-func newRig(t testing.TB) *rig {
+// rig is a target on a fake server.
+type rig struct {
+	*kubefake.Server
+	target
+}
+
+func newRig(t *testing.T) *rig {
+	t.Parallel()
 	s := kubefake.New(t)
 	s.Set("kubectl", "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n")
-	r := &rig{Server: s, t: t, mode: plan.Apply, owned: driver.Inventory{}}
+	r := &rig{s, target{t: t, kubeconfig: s.Kubeconfig(), mode: plan.Apply, owned: driver.Inventory{}, namespace: "shop"}}
 	r.spec.Wait = kubernetes.Wait{Healthy: 400 * time.Millisecond, Hooks: 5 * time.Second, Gone: 300 * time.Millisecond, Kinds: 2 * time.Second}
 	r.open()
 	return r
 }
 
-func (r *rig) open() {
+func (r *target) open() {
 	r.t.Helper()
-	session, err := kubernetes.New().Open(r.t.Context(), environment(r.Kubeconfig(), nil), driver.Write)
+	session, err := kubernetes.New().Open(r.t.Context(), environment(r.kubeconfig, nil), driver.Write)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -50,26 +61,44 @@ func (r *rig) open() {
 	r.session = session
 }
 
-func (r *rig) input(text string) driver.Input {
-	return driver.Input{Target: "shop", Tree: fstest.MapFS{"app/all.yaml": {Data: []byte(text)}}, Path: "app", Spec: &r.spec, Scope: &kubernetes.Scope{},
+// input puts documents into the target's directory. They are written for the
+// namespace shop.
+func (r *target) input(docs ...string) driver.Input {
+	text := strings.ReplaceAll(join(docs), "namespace: shop", "namespace: "+r.namespace)
+	return driver.Input{Target: r.namespace, Tree: fstest.MapFS{"app/all.yaml": {Data: []byte(text)}}, Path: "app", Spec: &r.spec, Scope: &kubernetes.Scope{},
 		Mode: r.mode, Now: time.Now(), Inventory: maps.Clone(r.owned)}
 }
 
-// plan plans; it must not write.
+// plan plans; a fake server tells that it did not write.
 func (r *rig) plan(docs ...string) *plan.Plan {
 	r.t.Helper()
 	before := r.Count(kubefake.Writes)
-	p, err := r.session.Plan(r.t.Context(), r.input(join(docs)))
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	p := r.target.plan(docs...)
 	if n := r.Count(kubefake.Writes) - before; n > 0 {
 		r.t.Fatalf("the plan made %d writes", n)
+	}
+	return p
+}
+
+// plan plans, and sends the plan through JSON.
+func (r *target) plan(docs ...string) *plan.Plan {
+	r.t.Helper()
+	p, err := r.session.Plan(r.t.Context(), r.input(docs...))
+	if err != nil {
+		r.t.Fatal(err)
 	}
 	if len(p.UnknownScopes()) > 0 {
 		r.t.Fatalf("unknown: %+v", p.Scopes)
 	}
-	return p
+	raw, err := json.Marshal(p)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	out := &plan.Plan{}
+	if err := json.Unmarshal(raw, out); err != nil {
+		r.t.Fatal(err)
+	}
+	return out
 }
 
 func join(docs []string) string { return strings.Join(docs, "\n---\n") }
@@ -83,14 +112,17 @@ type outcome struct {
 }
 
 // apply applies a plan as an approval lets it.
-func (r *rig) apply(ctx context.Context, p *plan.Plan, docs ...string) outcome {
+func (r *target) apply(ctx context.Context, p *plan.Plan, docs ...string) outcome {
 	r.t.Helper()
 	for i := range p.Changes {
 		p.Changes[i].Conflict = ""
 	}
 	j := drivertest.NewJournal(r.owned, p)
+	if r.journal != nil {
+		r.journal(j)
+	}
 	out := outcome{plan: p, results: map[plan.Address]plan.Result{}}
-	out.err = r.session.Apply(ctx, r.input(join(docs)), p, j)
+	out.err = r.session.Apply(ctx, r.input(docs...), p, j)
 	for _, res := range j.Results() {
 		out.results[res.Address] = res
 	}
@@ -99,13 +131,13 @@ func (r *rig) apply(ctx context.Context, p *plan.Plan, docs ...string) outcome {
 }
 
 // sync plans and applies.
-func (r *rig) sync(docs ...string) outcome {
+func (r *target) sync(docs ...string) outcome {
 	r.t.Helper()
 	return r.apply(r.t.Context(), r.plan(docs...), docs...)
 }
 
 // good syncs, expects success, and that nothing is left to do.
-func (r *rig) good(docs ...string) outcome {
+func (r *target) good(docs ...string) outcome {
 	r.t.Helper()
 	out := r.sync(docs...)
 	if out.err != nil {
@@ -237,3 +269,7 @@ func (r *rig) dynamic(resource string) dynamic.NamespaceableResourceInterface {
 
 func (r *rig) client() deleter     { return deleter{r.dynamic("configmaps").Namespace("shop")} }
 func (r *rig) namespaces() deleter { return deleter{r.dynamic("namespaces")} }
+
+func replicasOf(kind string) []ignore.Rule {
+	return []ignore.Rule{{Kind: kind, Pointers: []string{"/spec/replicas"}}}
+}

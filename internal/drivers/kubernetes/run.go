@@ -34,6 +34,7 @@ type run struct {
 	waves          map[int]error // that were entered, and why they did not begin
 	ended          []ended       // hooks that have to be cleaned up
 	ready          bool          // everything was seen to be healthy
+	anew           []*object     // that were gone and are made anew
 }
 
 // newRun begins an apply of a plan.
@@ -129,4 +130,19 @@ func (r *run) undone() []manifest.Ref {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Collect(maps.Keys(r.failed))
+}
+
+// again notes that an object that was being deleted is made anew; what went
+// with it is gone.
+func (r *run) again(o *object) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.anew = append(r.anew, o)
+}
+
+// swept tells that an object went along with one that was made anew.
+func (r *run) swept(o *object) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.anew, func(g *object) bool { return takes(g, o) })
 }

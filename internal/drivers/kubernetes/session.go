@@ -73,6 +73,9 @@ func (s *session) Plan(ctx context.Context, in driver.Input) (*plan.Plan, error)
 	if err := set.judge(p); err != nil {
 		return nil, err
 	}
+	if err := set.follow(p); err != nil {
+		return nil, err
+	}
 	if err := set.spare(ctx, p); err != nil {
 		return nil, err
 	}
