@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"trueup.dev/trueup/internal/driver"
+	"trueup.dev/trueup/internal/drivers/kubernetes/render"
 )
 
 const (
@@ -18,20 +19,25 @@ const (
 	manager = "trueup"
 )
 
-type kubeDriver struct{}
+// exactEvery is how long fingerprints, and what a session remembers, may stand
+// in for a dry run: admission and defaults may change meanwhile.
+const exactEvery = time.Hour
+
+// kubeDriver remembers renderings that need no environment.
+type kubeDriver struct{ cache *render.Cache }
 
 // New makes the driver.
-func New() driver.Driver { return kubeDriver{} }
+func New() driver.Driver { return &kubeDriver{cache: render.NewCache(render.DefaultCache)} }
 
 // Info describes the driver.
-func (kubeDriver) Info() driver.Info {
+func (*kubeDriver) Info() driver.Info {
 	return driver.Info{Name: name, Summary: "objects of a Kubernetes cluster, by server-side apply", Version: version,
 		Spec: func() any { return &Spec{} }, Scope: func() driver.ScopeSpec { return &Scope{} }, Connect: func() any { return &Connect{} },
-		StopGrace: 15 * time.Second, Fingerprint: fingerprint, ExactEvery: time.Hour}
+		StopGrace: 15 * time.Second, Fingerprint: fingerprint, ExactEvery: exactEvery}
 }
 
 // Open resolves the credentials; nothing is asked yet.
-func (kubeDriver) Open(ctx context.Context, env driver.Environment, purpose driver.Purpose) (driver.Session, error) {
+func (d *kubeDriver) Open(ctx context.Context, env driver.Environment, purpose driver.Purpose) (driver.Session, error) {
 	c, ok := env.Connect.(*Connect)
 	if !ok {
 		return nil, driver.Permanent(fmt.Errorf("kubernetes: connect is a %T", env.Connect))
@@ -48,6 +54,6 @@ func (kubeDriver) Open(ctx context.Context, env driver.Environment, purpose driv
 		return nil, fmt.Errorf("environment %s: connect: %w", env.Name, err)
 	}
 	s := newSession(c, cl, env, purpose)
-	s.opener = open
+	s.renderer = renderer{driver: d, opener: open, cache: render.NewCache(render.DefaultCache)}
 	return s, nil
 }

@@ -206,5 +206,5 @@ var (
 	_ driver.Planned       = (*session)(nil)
 	_ driver.Watcher       = (*session)(nil)
 	_ driver.HealthChecker = (*session)(nil)
-	_ driver.CheckReader   = kubeDriver{}
+	_ driver.CheckReader   = (*kubeDriver)(nil)
 )

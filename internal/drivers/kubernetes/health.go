@@ -11,7 +11,7 @@ import (
 )
 
 // ReadCheck finds mistakes in a health check.
-func (kubeDriver) ReadCheck(check map[string]any) plan.Diagnostics {
+func (*kubeDriver) ReadCheck(check map[string]any) plan.Diagnostics {
 	_, diags := health.ParseCheck(check)
 	return diags.Errors()
 }

@@ -9,11 +9,6 @@ import (
 	"trueup.dev/trueup/internal/drivers/kubernetes/manifest"
 )
 
-// memory is how long a session trusts that an object which has not moved is
-// still equal to what it was found equal to. Admission and defaults may change
-// meanwhile.
-const memory = 30 * time.Minute
-
 // memo remembers which objects were found equal to what is desired, so that
 // they need no dry run as long as neither moves.
 type memo struct {
@@ -58,7 +53,7 @@ func (m *memo) keep(s *set, o *object, live *unstructured.Unstructured) {
 	if m.known == nil {
 		m.known = map[memoKey]remembered{}
 	}
-	m.known[memoKey{s.in.Target, o.ref}] = remembered{base: base, desired: o.hash, until: s.in.Now.Add(memory)}
+	m.known[memoKey{s.in.Target, o.ref}] = remembered{base: base, desired: o.hash, until: s.in.Now.Add(exactEvery)}
 }
 
 // forget drops what is known of an object.

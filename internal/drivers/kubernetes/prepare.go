@@ -27,7 +27,7 @@ type prepared struct {
 }
 
 // Prepare reads the snapshot alone.
-func (kubeDriver) Prepare(ctx context.Context, in driver.Input) (*driver.Prepared, error) {
+func (d *kubeDriver) Prepare(ctx context.Context, in driver.Input) (*driver.Prepared, error) {
 	spec, err := specOf(in)
 	if err != nil {
 		return nil, err
@@ -37,7 +37,9 @@ func (kubeDriver) Prepare(ctx context.Context, in driver.Input) (*driver.Prepare
 		prep.Diagnostics.Errorf(plan.Source{}, "path", "", "there is no snapshot")
 		return prep, nil
 	}
-	r, err := render.Render(ctx, inputOf(in, spec))
+	rin := inputOf(in, spec)
+	rin.Cache = d.cache
+	r, err := render.Render(ctx, rin)
 	if err != nil {
 		return nil, err
 	}

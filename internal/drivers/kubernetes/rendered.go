@@ -15,6 +15,14 @@ import (
 	"trueup.dev/trueup/internal/drivers/kubernetes/render"
 )
 
+// renderer renders with all that an environment gives.
+type renderer struct {
+	driver       *kubeDriver
+	opener       opener
+	cache        *render.Cache // what was opened is in it
+	capabilities capabilities
+}
+
 // prepared gives the desired objects as this session sees them. What was
 // prepared without a cluster serves, unless something was missing there: keys,
 // artefacts, or what a chart asks of the cluster.
@@ -22,7 +30,7 @@ func (s *session) prepared(ctx context.Context, in driver.Input, spec *Spec, clu
 	prep := in.Prepared
 	if prep == nil || prep.State == nil {
 		var err error
-		if prep, err = (kubeDriver{}).Prepare(ctx, in); err != nil {
+		if prep, err = s.driver.Prepare(ctx, in); err != nil {
 			return nil, err
 		}
 	}
@@ -36,32 +44,34 @@ func (s *session) prepared(ctx context.Context, in driver.Input, spec *Spec, clu
 	if len(p.incomplete) == 0 && !asksCluster(in, spec) {
 		return p, nil
 	}
-	return p.again(func() (*prepared, error) { return s.render(ctx, in, spec, cluster) })
+	return p.again(s, func() (*prepared, error) { return s.render(ctx, in, spec, cluster) })
 }
 
-// again keeps a second rendering with the first, so that the plan, the apply
-// and the reading back of one run share it.
-func (p *prepared) again(do func() (*prepared, error)) (*prepared, error) {
+// again keeps a session's own rendering with the first, so that the plan, the
+// apply and the reading back of one run share it.
+func (p *prepared) again(s *session, do func() (*prepared, error)) (*prepared, error) {
 	p.second.mu.Lock()
 	defer p.second.mu.Unlock()
-	if p.second.is != nil {
+	if p.second.is != nil && p.second.by == s {
 		return p.second.is, nil
 	}
 	is, err := do()
 	if err == nil {
-		p.second.is = is
+		p.second.is, p.second.by = is, s
 	}
 	return is, err
 }
 
 type second struct {
 	mu sync.Mutex
+	by *session
 	is *prepared
 }
 
 // render makes the objects with all that the environment gives.
 func (s *session) render(ctx context.Context, in driver.Input, spec *Spec, cluster *kube.Cluster) (*prepared, error) {
 	rin := inputOf(in, spec)
+	rin.Cache = s.cache
 	rin.Decrypt, rin.Fetch, rin.RemoteBases = s.opener.decrypt, s.opener.fetch, s.connect.RemoteBases
 	if asksCluster(in, spec) {
 		var err error

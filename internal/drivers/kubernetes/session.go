@@ -31,12 +31,11 @@ type session struct {
 	shelves shelves
 	prints  prints
 	checks  *health.Checker
-	opener  opener
+	renderer
 
-	capabilities capabilities
-	mu           sync.Mutex
-	as           map[string]*kube.Cluster // by the user that is impersonated
-	same         time.Time                // when it was last seen to be the same cluster
+	mu   sync.Mutex
+	as   map[string]*kube.Cluster // by the user that is impersonated
+	same time.Time                // when it was last seen to be the same cluster
 }
 
 func newSession(c *Connect, cl *kube.Cluster, env driver.Environment, purpose driver.Purpose) *session {
@@ -77,6 +76,9 @@ func (s *session) Plan(ctx context.Context, in driver.Input) (*plan.Plan, error)
 		return nil, err
 	}
 	if err := set.spare(ctx, p); err != nil {
+		return nil, err
+	}
+	if err := set.outputs(p); err != nil {
 		return nil, err
 	}
 	p.Warnings = append(p.Warnings, set.warnings...)
