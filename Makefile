@@ -91,9 +91,9 @@ test-infra: infra-programs forge-servers ## tofu with OpenTofu and Terraform; ex
 	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) -run 'Infrastructure|SecretsOf' ./internal/killtest/
 
 .PHONY: bench
-bench: bench-core bench-queue bench-dns bench-hosts ## all benchmarks, into docs/benchmarks.md
+bench: bench-core bench-queue bench-dns bench-hosts bench-infra bench-kubernetes ## all benchmarks, into docs/benchmarks.md
 
-.PHONY: bench-core bench-queue bench-dns bench-hosts bench-infra
+.PHONY: bench-core bench-queue bench-dns bench-hosts bench-infra bench-kubernetes
 bench-core: deps ## 100 to 10,000 targets: push, idle poll, memory, start
 	scripts/bench-report.sh core $(GO) run ./bench/core
 bench-queue: deps ## the queue alone, on SQLite and PostgreSQL
@@ -102,6 +102,8 @@ bench-dns: deps ## plan and apply beside dig and nsupdate
 	scripts/bench-report.sh dns $(GO) run ./bench/dns
 bench-infra: infra-programs ## the tofu driver beside the bare program
 	scripts/bench-report.sh infra $(GO) run ./bench/infra
+bench-kubernetes: infra-programs ## the kubernetes driver beside a bare client-go loop and kubectl
+	scripts/bench-report.sh kubernetes $(GO) run ./bench/kubernetes
 bench-hosts: ## the ssh driver beside rsync and Ansible, on up to 50 hosts
 	@scripts/deps.sh bench
 	scripts/bench-report.sh hosts $(GO) run ./bench/hosts
