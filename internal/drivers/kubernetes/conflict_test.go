@@ -2,6 +2,7 @@ package kubernetes_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -141,4 +142,27 @@ func TestForeignObjectIsHeldAndTakenOver(t *testing.T) {
 	c := b.only(p, "ConfigMap/shop/one", plan.Update)
 	contains(t, c.Conflict, "no target owns it", ".data.value", "operator")
 	b.mustApply(approved(p), configMap("one", "ours"))
+}
+
+// TestWhatWasMadeMeanwhileIsNotTaken: an object that the plan found missing was
+// made by somebody else before the apply, with other fields or with the same.
+func TestWhatWasMadeMeanwhileIsNotTaken(t *testing.T) {
+	for _, theirs := range []string{"value: theirs", "extra: theirs"} {
+		b := newBed(t, nil)
+		p := b.plan(twoKeys)
+		b.Set("kubectl", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: one, namespace: shop}\ndata: {"+theirs+"}\n")
+		results, err := b.apply(p, twoKeys)
+		if !errors.Is(err, driver.ErrStale) {
+			t.Errorf("%s: the error is %v", theirs, err)
+		}
+		for _, r := range results {
+			if r.Outcome == plan.Applied {
+				t.Errorf("%s: %s counts as applied", theirs, r.Key)
+			}
+		}
+		data := b.Get("v1", "ConfigMap", "shop", "one").Object["data"].(map[string]any)
+		if k, v, _ := strings.Cut(theirs, ": "); data[k] != v {
+			t.Errorf("what they wrote is overwritten: %v", data)
+		}
+	}
 }

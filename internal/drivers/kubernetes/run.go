@@ -23,6 +23,7 @@ import (
 type run struct {
 	driver.Report
 	phases map[plan.Key]stage.Phase // of the hooks that are due
+	base   map[plan.Address]string  // what the plan rests on
 
 	mu     sync.Mutex
 	marked bool
@@ -40,6 +41,9 @@ type run struct {
 // newRun begins an apply of a plan.
 func (s *set) newRun(p *plan.Plan, report driver.Report) *run {
 	r := &run{Report: report, phases: map[plan.Key]stage.Phase{}, failed: map[manifest.Ref]error{}, waves: map[int]error{}}
+	for i := range p.Scopes {
+		r.base = p.Scopes[i].Base
+	}
 	hooks := s.hooks.byKey()
 	m := stage.Now(p, s.in.Inventory, s.hooks.digest, hooks)
 	for i := range p.Changes {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"trueup.dev/trueup/internal/client/kube"
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/driver/setplan"
@@ -50,12 +52,26 @@ func (s *set) Put(ctx context.Context, it, old item) error {
 		if got, err = s.claim(ctx, o, got); err != nil {
 			return err
 		}
+	} else if m := foreign(got); m != "" {
+		return fmt.Errorf("%w: %s made it meanwhile", driver.ErrStale, m)
 	}
 	s.memo.forget(s, o)
 	if diff.Holds(got.Object, u.Object) {
 		s.memo.keep(s, o, got)
 	}
 	return nil
+}
+
+// foreign names a manager other than us of an object that was to be new: then
+// it was not. Without force nothing of theirs was changed, and the object stays
+// theirs until a plan says otherwise.
+func foreign(u *unstructured.Unstructured) string {
+	for _, m := range u.GetManagedFields() {
+		if m.Manager != manager && m.Subresource == "" {
+			return m.Manager
+		}
+	}
+	return ""
 }
 
 // Adopt makes the fields of an equal object ours.
