@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"trueup.dev/trueup/internal/client/kube/kubefake"
+	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/plan"
 )
 
@@ -139,4 +140,29 @@ func TestCancelledWhileItWaits(t *testing.T) {
 	r.Settle(kubefake.Settled)
 	r.Edit("x", "apps/v1", "Deployment", "shop", "api", "", func(u *unstructured.Unstructured) { u.SetLabels(map[string]string{"x": "y"}) })
 	r.good(docs...)
+}
+
+// TestCreateNamespace makes what is missing, and never takes what is there.
+func TestCreateNamespace(t *testing.T) {
+	r := newRig(t)
+	r.spec.CreateNamespace, r.spec.Namespace = true, "shop"
+	r.good(settings("a", "1"))
+	if len(r.owned) != 1 {
+		t.Errorf("a namespace that was there is owned: %v", r.owned)
+	}
+	r.namespace, r.spec.Namespace = "fresh", "fresh"
+	r.owned = driver.Inventory{}
+	r.good(settings("a", "1"))
+	if len(r.owned) != 2 || r.Get("v1", "Namespace", "", "fresh") == nil {
+		t.Errorf("%v", r.owned)
+	}
+	// Taken out of the spec, it does not go with what is in it.
+	r.spec.CreateNamespace = false
+	if p := r.plan(settings("a", "1")); len(p.Changes) != 1 || p.Changes[0].Action != plan.Delete || !strings.Contains(p.Changes[0].Conflict, "ConfigMap/fresh/a") {
+		t.Errorf("%s", show(p))
+	}
+	r.mode = plan.Destroy
+	if out := r.sync(); out.err != nil || len(r.owned) != 0 || r.Get("v1", "Namespace", "", "fresh") != nil {
+		t.Errorf("%v, %v", out.err, r.owned)
+	}
 }

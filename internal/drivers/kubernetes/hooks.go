@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"trueup.dev/trueup/internal/client/kube"
+	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/drivers/kubernetes/stage"
 )
 
@@ -24,7 +25,9 @@ func (s *set) runHook(ctx context.Context, st *step) error {
 	if err == nil {
 		err = s.awaitHook(ctx, o, live)
 	}
-	if live != nil {
+	// What still runs is left to the next run, whatever its policy says.
+	runs := err != nil && (ctx.Err() != nil || errors.Is(err, driver.ErrNotReady))
+	if live != nil && !runs {
 		s.run.end(ended{object: o, uid: live.GetUID(), succeeded: err == nil})
 	}
 	if err != nil {

@@ -156,7 +156,7 @@ func TestPostSyncWaitsForHealth(t *testing.T) {
 func TestAHookIsNeverBegunTwice(t *testing.T) {
 	r := newRig(t)
 	end := r.slow()
-	docs := []string{settings("a", "1"), job("migrate", preSync)}
+	docs := []string{settings("a", "1"), job("migrate", preSync, policy("BeforeHookCreation,HookFailed"))}
 	ctx, cancel := context.WithCancel(t.Context())
 	p := r.plan(docs...)
 	r.Admit(func(q kubefake.Request, u *unstructured.Unstructured) error {
@@ -208,7 +208,7 @@ func TestAHookOfAnEarlierStateIsWaitedFor(t *testing.T) {
 	r := newRig(t)
 	end := r.slow()
 	r.spec.Wait.Hooks = 1200 * time.Millisecond
-	out := r.sync(settings("a", "1"), job("migrate", preSync))
+	out := r.sync(settings("a", "1"), job("migrate", preSync, policy("HookFailed")))
 	out.is(t, "Job.batch/shop/migrate", plan.Unknown, "it has not started yet")
 	first := r.Get("batch/v1", "Job", "shop", "migrate").GetUID()
 	r.spec.Wait.Hooks = 10 * time.Second
@@ -329,5 +329,15 @@ func TestAHookOutsideTheScopeIsRefused(t *testing.T) {
 	in.Scope = scopeOf("shop")
 	if _, err := r.session.Plan(t.Context(), in); err == nil || !strings.Contains(err.Error(), "outside the target's scope") {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestAHookWithoutANameGetsOne(t *testing.T) {
+	r := newRig(t)
+	text := strings.Replace(job("migrate-", preSync), "  name: ", "  generateName: ", 1)
+	r.good(settings("a", "1"), text)
+	r.good(settings("a", "2"), text)
+	if r.created("migrate-hook") != 2 || !r.there("batch/v1", "Job", "migrate-hook") {
+		t.Errorf("%v", r.written())
 	}
 }

@@ -27,7 +27,7 @@ func (s *set) awaitHook(ctx context.Context, o *object, live *unstructured.Unstr
 		left = min(left, time.Until(end))
 	}
 	// The checker has to say what it saw before the context ends.
-	err := s.checks.Wait(ctx, s.cluster, []manifest.Object{o.sent()}, health.WaitOptions{Within: max(left-time.Second, time.Second),
+	err := s.checks.Wait(ctx, s.cluster, []manifest.Object{o.sent()}, health.WaitOptions{Within: max(left-time.Second, time.Second), Secrets: s.secretive(),
 		Log: func(format string, args ...any) { s.run.Logf("%s: %s", o.ref, fmt.Sprintf(format, args...)) }})
 	if err != nil {
 		return err
@@ -58,7 +58,7 @@ func (s *set) awaitPod(ctx context.Context, o *object, live *unstructured.Unstru
 		case err == nil:
 			over, failed := hookEnded(now)
 			if failed != "" {
-				return errors.New(failed)
+				return errors.New(s.scrub(failed))
 			}
 			if over {
 				return nil

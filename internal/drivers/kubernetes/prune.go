@@ -20,34 +20,52 @@ func keptOf(o driver.Owned) kept {
 // spare takes removals back that annotations forbid, on the object or on it as
 // it was last applied, and holds those that would take others' objects along.
 func (s *set) spare(ctx context.Context, p *plan.Plan) error {
-	var going []*plan.Change
+	gone := map[*plan.Change]*object{}
 	for i := range p.Changes {
 		c := &p.Changes[i]
-		if c.Action != plan.Delete && c.Action != plan.Replace {
-			continue
-		}
-		ref, err := manifest.ParseAddress(c.Address)
+		o, err := s.removed(c)
 		if err != nil {
-			return driver.Permanent(err)
+			return err
 		}
-		o := s.seen[ref]
 		if o == nil || o.live == nil {
 			continue
 		}
-		k := keptOf(s.in.Inventory[c.Key])
+		k := keptOf(s.in.Inventory[o.key()])
 		stage.Spare(c, o.marks, stage.Of(o.live), stage.Marks{Keep: k.Keep, Confirm: k.Confirm})
+		if c.Action == plan.Rename {
+			// The old object goes, and a guard has to count that.
+			c.Impact = []plan.Impact{{Class: classOf(o.ref), Replace: 1}}
+			if stage.Holds(o.ref.GroupKind()) {
+				stage.Hold(c, "another one is made and the old one deleted: what it holds goes with it")
+			}
+		}
 		if c.Action != plan.Forget {
-			going = append(going, c)
+			gone[c] = o
 		}
 	}
-	for _, c := range going {
-		ref, err := manifest.ParseAddress(c.Address)
-		if err != nil {
-			return driver.Permanent(err)
-		}
-		if err := s.holdContents(ctx, c, s.seen[ref], p); err != nil {
-			return err
+	for i := range p.Changes {
+		if o := gone[&p.Changes[i]]; o != nil {
+			if err := s.holdContents(ctx, &p.Changes[i], o, p); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// removed gives the object that a change removes, nil for none.
+func (s *set) removed(c *plan.Change) (*object, error) {
+	address := c.Address
+	switch c.Action {
+	case plan.Delete, plan.Replace:
+	case plan.Rename:
+		address = c.From
+	default:
+		return nil, nil
+	}
+	ref, err := manifest.ParseAddress(address)
+	if err != nil {
+		return nil, driver.Permanent(err)
+	}
+	return s.seen[ref], nil
 }

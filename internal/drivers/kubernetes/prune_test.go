@@ -312,3 +312,23 @@ func TestWhatIsIgnoredIsLeftToOthers(t *testing.T) {
 		t.Errorf("%s", show(p))
 	}
 }
+
+// TestARenameDeletesTheOldObject, and so minds what spares it.
+func TestARenameDeletesTheOldObject(t *testing.T) {
+	r := newRig(t)
+	r.previously = map[plan.Address]plan.Address{"ConfigMap/shop/old": "ConfigMap/shop/new", "PersistentVolumeClaim/shop/old": "PersistentVolumeClaim/shop/new"}
+	r.good(stays, settings("old", "1", "trueup.dev/prune: disabled"), claim("old"))
+	p := r.plan(stays, settings("new", "1"), claim("new"))
+	if len(p.Changes) != 2 || !strings.Contains(p.Changes[0].Conflict, "trueup.dev/prune: disabled") || !strings.Contains(p.Changes[1].Conflict, "what it holds goes with it") {
+		t.Errorf("%s", show(p))
+	}
+	for _, c := range p.Changes {
+		if c.Action != plan.Rename || len(c.Impact) != 1 || c.Impact[0].Replace != 1 {
+			t.Errorf("%+v", c)
+		}
+	}
+}
+
+func claim(name string) string {
+	return doc("v1", "PersistentVolumeClaim", name, "spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}")
+}

@@ -111,5 +111,3 @@ func (s *set) explained(ctx context.Context, o *object, err error) error {
 	}
 	return fmt.Errorf("its namespace %s is being deleted, so nothing can be made in it until it is gone%s", o.ref.Namespace, why)
 }
-
-var namespaceKind = corev1.SchemeGroupVersion.WithKind("Namespace")

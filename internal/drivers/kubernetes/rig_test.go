@@ -32,6 +32,7 @@ type target struct {
 	mode       plan.Mode
 	owned      driver.Inventory
 	namespace  string
+	previously map[plan.Address]plan.Address
 	journal    func(*drivertest.Journal) // to make it fail
 }
 
@@ -66,7 +67,7 @@ func (r *target) open() {
 func (r *target) input(docs ...string) driver.Input {
 	text := strings.ReplaceAll(join(docs), "namespace: shop", "namespace: "+r.namespace)
 	return driver.Input{Target: r.namespace, Tree: fstest.MapFS{"app/all.yaml": {Data: []byte(text)}}, Path: "app", Spec: &r.spec, Scope: &kubernetes.Scope{},
-		Mode: r.mode, Now: time.Now(), Inventory: maps.Clone(r.owned)}
+		Mode: r.mode, Now: time.Now(), Inventory: maps.Clone(r.owned), Previously: r.previously}
 }
 
 // plan plans; a fake server tells that it did not write.

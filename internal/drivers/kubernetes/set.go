@@ -141,6 +141,9 @@ func (s *set) desire(ctx context.Context, objects []manifest.Object) error {
 	if err := d.Err(); err != nil {
 		return driver.Permanent(err)
 	}
+	if err := s.ownNamespace(ctx); err != nil {
+		return err
+	}
 	return s.hooks.sign(s.key, objects)
 }
 

@@ -18,6 +18,9 @@ type Spec struct {
 	// ServiceAccount is whom the target's requests impersonate: name, or
 	// namespace/name. The operator lists those that are allowed.
 	ServiceAccount string `yaml:"serviceAccount,omitempty" json:"serviceAccount,omitempty"`
+	// CreateNamespace makes the target's namespace if it is not there. One that
+	// is there already is left alone.
+	CreateNamespace bool `yaml:"createNamespace,omitempty" json:"createNamespace,omitempty"`
 	// IgnoreDifferences are fields of objects that are there which are left to
 	// others: neither compared nor applied.
 	IgnoreDifferences []ignore.Rule `yaml:"ignoreDifferences,omitempty" json:"ignoreDifferences,omitempty"`
@@ -42,6 +45,9 @@ func (s *Spec) Validate() plan.Diagnostics {
 	d := s.Spec.Validate()
 	at := plan.Source{}
 	s.Wait.check(&d, "wait")
+	if s.CreateNamespace && s.Namespace == "" {
+		d.Errorf(at, "createNamespace", "set namespace, or put the namespace among the manifests", "it is not said which namespace")
+	}
 	_, found := ignore.Compile(s.IgnoreDifferences)
 	for i := range found {
 		found[i].Field = "ignoreDifferences" + found[i].Field

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"trueup.dev/trueup/internal/drivers/kubernetes/health"
@@ -137,6 +138,24 @@ func (s *set) awaitAll(ctx context.Context) error {
 	return s.await(ctx, s.order, "after all is written")
 }
 
+// secretive gives all that is desired, whose secrets must not show in what
+// others say: an event, a container's last words.
+func (s *set) secretive() []manifest.Object {
+	var out []manifest.Object
+	for _, o := range slices.Concat(s.order, s.hooks.list) {
+		out = append(out, o.sent())
+	}
+	return out
+}
+
+// scrub keeps the secrets of all that is desired out of a text.
+func (s *set) scrub(text string) string {
+	for _, o := range slices.Concat(s.order, s.hooks.list) {
+		text = o.scrub(text)
+	}
+	return text
+}
+
 // await waits until objects are healthy.
 func (s *set) await(ctx context.Context, list []*object, when string) error {
 	var objects []manifest.Object
@@ -148,7 +167,7 @@ func (s *set) await(ctx context.Context, list []*object, when string) error {
 	if len(objects) == 0 {
 		return nil
 	}
-	err := s.checks.Wait(ctx, s.cluster, objects, health.WaitOptions{Within: s.spec.Wait.healthy(), Log: func(format string, args ...any) {
+	err := s.checks.Wait(ctx, s.cluster, objects, health.WaitOptions{Within: s.spec.Wait.healthy(), Secrets: s.secretive(), Log: func(format string, args ...any) {
 		s.run.Logf("%s: %s", when, fmt.Sprintf(format, args...))
 	}})
 	if err != nil {

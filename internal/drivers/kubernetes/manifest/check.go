@@ -122,8 +122,25 @@ func goodVersion(s string) bool {
 	return versionForm.MatchString(version) && len(validation.IsDNS1123Subdomain(group)) == 0
 }
 
+// hookNames are the annotations that make an object a hook.
+var hookNames = []string{"argocd.argoproj.io/hook", "helm.sh/hook"}
+
+// nameHook gives a hook a name of its own that leaves it to the server: hooks
+// run one after the other, so that one name is enough for all runs.
+func (c *checker) nameHook() {
+	notes, _ := c.meta["annotations"].(map[string]any)
+	prefix, _ := c.meta["generateName"].(string)
+	_, named := c.meta["name"]
+	if prefix == "" || named || !slices.ContainsFunc(hookNames, func(n string) bool { return notes[n] != nil }) {
+		return
+	}
+	c.meta["name"] = prefix + "hook"
+	delete(c.meta, "generateName")
+}
+
 // named checks metadata.name.
 func (c *checker) named() bool {
+	c.nameHook()
 	raw, ok := c.meta["name"]
 	name, isText := raw.(string)
 	switch _, generated := c.meta["generateName"]; {
