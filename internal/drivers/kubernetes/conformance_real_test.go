@@ -13,6 +13,8 @@ import (
 
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/driver/drivertest"
+	"trueup.dev/trueup/internal/drivers/kubernetes"
+	"trueup.dev/trueup/internal/drivers/kubernetes/render"
 	"trueup.dev/trueup/internal/plan"
 	"trueup.dev/trueup/internal/servertest/kubetest"
 )
@@ -147,7 +149,7 @@ func inNamespace(ns string, in driver.Input) driver.Input {
 		g.Data = []byte(strings.ReplaceAll(string(f.Data), "namespace: shop", "namespace: "+ns))
 		tree[name] = &g
 	}
-	in.Tree = tree
+	in.Tree, in.Spec = tree, &kubernetes.Spec{Spec: render.Spec{Namespace: ns}}
 	return in
 }
 

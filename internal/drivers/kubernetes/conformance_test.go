@@ -84,11 +84,11 @@ func (w fakeWorld) Block(_ testing.TB, name string) func() {
 }
 
 func input(t testing.TB, want drivertest.Objects) driver.Input {
-	tree := fstest.MapFS{"app": {Mode: 0o755 | 1<<31}}
+	tree := fstest.MapFS{}
 	for name, value := range want {
-		tree["app/"+name+".yaml"] = &fstest.MapFile{Data: []byte(configMap(name, value))}
+		tree[name+".yaml"] = &fstest.MapFile{Data: []byte(configMap(name, value))}
 	}
-	return driver.Input{Tree: tree, Path: "app", Spec: &kubernetes.Spec{}, Scope: &kubernetes.Scope{}}
+	return driver.Input{Tree: tree, Path: ".", Spec: &kubernetes.Spec{Spec: render.Spec{Namespace: "shop"}}, Scope: &kubernetes.Scope{}}
 }
 
 func secretInput(t testing.TB, canary string) driver.Input {

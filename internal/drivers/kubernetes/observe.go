@@ -97,7 +97,7 @@ func (s *set) inScope(ref manifest.Ref) bool {
 
 // tryAll makes the dry runs.
 func (s *set) tryAll(ctx context.Context) error {
-	return each(ctx, s.order, func(ctx context.Context, i int) error {
+	err := each(ctx, s.order, func(ctx context.Context, i int) error {
 		o := s.order[i]
 		if o.leaves() {
 			return nil
@@ -112,6 +112,12 @@ func (s *set) tryAll(ctx context.Context) error {
 		}
 		return err
 	})
+	for _, o := range s.order {
+		for _, w := range o.trial.warnings {
+			s.warnings.Warnf(o.desired.Source, "", "", "%s: the API server warns: %s", o.ref, o.scrub(w))
+		}
+	}
+	return err
 }
 
 // each does something with all elements of a list, some at a time, and gives

@@ -29,6 +29,8 @@ type trial struct {
 	unsure string
 	// refused is the server's reason for not taking the object.
 	refused string
+	// warnings are what the server remarks on the object.
+	warnings []string
 	// leaving says since when the object is being deleted; it has to be gone
 	// before it can be made anew.
 	leaving string
@@ -129,6 +131,9 @@ func (s *set) dryRun(ctx context.Context, o *object) (err error) {
 	if err != nil {
 		return unruly{err}
 	}
+	var warned kube.Warnings
+	defer func() { o.trial.warnings = warned.List() }()
+	ctx = warned.In(ctx)
 	opts := kube.ApplyOptions{Manager: manager, DryRun: true}
 	o.trial.after, err = s.cluster.Apply(ctx, o.mapping, u, opts)
 	var conflict *kube.Conflict
