@@ -56,5 +56,8 @@ type UnsafeError struct {
 // Error names the path, quoted, and the reason.
 func (e *UnsafeError) Error() string { return fmt.Sprintf("%q: %s", e.Path, e.Reason) }
 
+// Why gives the reason.
+func (e *UnsafeError) Why() string { return e.Reason }
+
 // Unwrap gives ErrUnsafe.
 func (e *UnsafeError) Unwrap() error { return ErrUnsafe }

@@ -154,6 +154,8 @@ func (a answer) failure(asked ask) error {
 		return nil
 	case a.Kind == "missing":
 		return &fs.PathError{Op: "open", Path: asked.Name, Err: fs.ErrNotExist}
+	case a.Kind == "invalid":
+		return &fs.PathError{Op: "open", Path: asked.Name, Err: fs.ErrInvalid}
 	case a.Kind == "outside":
 		return &fs.PathError{Op: "open", Path: asked.Name, Err: farOutside{a.Err, a.Line}}
 	case a.Kind == "limit":

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"encoding/base64"
 	"testing"
 	"time"
 )
@@ -11,3 +12,5 @@ func SetLimits(t *testing.T, limit time.Duration, mebibytes int) {
 	maxTime, maxMemory = limit, int64(mebibytes)<<20
 	t.Cleanup(func() { maxTime, maxMemory = was, wasMemory })
 }
+
+func base64Std(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }

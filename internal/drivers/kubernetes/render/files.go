@@ -95,12 +95,19 @@ type outside interface {
 	Line() string
 }
 
+// unusable is an error about a path that nobody may use.
+type unusable interface {
+	error
+	Why() string
+}
+
 // inRepository makes a diagnostic of an error that a commit can mend: a path
 // that is not there or not among the inputs, a limit.
 func inRepository(name string, err error) (plan.Diagnostic, bool) {
 	d := plan.Diagnostic{Severity: plan.Error, Source: plan.Source{File: name}, Message: err.Error()}
 	var (
 		out  outside
+		odd  unusable
 		much tooMuch
 		bad  *badFile
 		p    *fs.PathError
@@ -114,6 +121,10 @@ func inRepository(name string, err error) (plan.Diagnostic, bool) {
 	switch {
 	case errors.As(err, &out):
 		d.Message = out.Error()
+	case errors.As(err, &odd):
+		d.Message = odd.Error()
+	case errors.Is(err, fs.ErrInvalid):
+		d.Message = fmt.Sprintf("%q leads out of the repository", d.File)
 	case errors.As(err, &much):
 		d.Message, d.File = much.Error(), name
 	case errors.Is(err, fs.ErrNotExist):

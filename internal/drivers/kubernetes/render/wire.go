@@ -111,9 +111,12 @@ func (c *child) answer(r *run, a ask) (out answer) {
 	out = answer{Err: err.Error()}
 	var (
 		o    outside
+		odd  unusable
 		much tooMuch
 	)
 	switch {
+	case errors.As(err, &odd):
+		out.Err, out.Kind = odd.Error(), "limit"
 	case errors.As(err, &o):
 		out.Err, out.Kind, out.Line = o.Error(), "outside", o.Line()
 	case errors.Is(err, fs.ErrNotExist):
@@ -121,7 +124,7 @@ func (c *child) answer(r *run, a ask) (out answer) {
 	case errors.As(err, &much):
 		out.Err, out.Kind = much.Error(), "limit"
 	case errors.Is(err, fs.ErrInvalid):
-		out.Kind = "missing"
+		out.Kind = "invalid"
 	case c.failed == nil:
 		c.failed = err
 	}
