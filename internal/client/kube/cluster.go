@@ -17,6 +17,8 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
+
+	"trueup.dev/trueup/internal/driver"
 )
 
 // DefaultTimeout bounds a single request that is no watch.
@@ -129,7 +131,8 @@ func (c *Cluster) UID(ctx context.Context) (string, error) {
 }
 
 // Same asks the server once more which cluster it is, and refuses one that has
-// become another.
+// become another: to go on with it takes a new connection, as for one that can't
+// be reached.
 func (c *Cluster) Same(ctx context.Context) error {
 	was, err := c.UID(ctx)
 	if err != nil {
@@ -137,7 +140,7 @@ func (c *Cluster) Same(ctx context.Context) error {
 	}
 	now, err := c.askUID(ctx)
 	if err == nil && now != was {
-		err = fmt.Errorf("the API server is that of another cluster now: %s instead of %s", now, was)
+		err = fmt.Errorf("%w: the API server is that of another cluster now: %s instead of %s", driver.ErrUnreachable, now, was)
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -91,10 +92,10 @@ func (l *limited) RoundTrip(req *http.Request) (*http.Response, error) {
 	for {
 		resp, err := l.send(ctx, req)
 		if err != nil {
-			cancel()
 			if ctx.Err() != nil && req.Context().Err() == nil {
 				err = fmt.Errorf("no answer within %s: %w", l.limit, err)
 			}
+			cancel()
 			return nil, err
 		}
 		wait, again := busy(resp, req, end)
@@ -131,13 +132,14 @@ func (l *limited) send(ctx context.Context, req *http.Request) (*http.Response, 
 }
 
 // busy tells whether a server did nothing and asks to come again, and that this
-// is before the end.
+// is before the end. Those who were turned away together come again one by one.
 func busy(resp *http.Response, req *http.Request, end time.Time) (time.Duration, bool) {
 	if resp.StatusCode != http.StatusTooManyRequests || req.Body != nil && req.GetBody == nil {
 		return 0, false
 	}
 	n, err := strconv.Atoi(resp.Header.Get("Retry-After"))
 	wait := max(time.Duration(n)*time.Second, 100*time.Millisecond)
+	wait += rand.N(wait / 2)
 	if err != nil || n < 0 || time.Now().Add(wait).After(end) {
 		return 0, false
 	}
