@@ -47,7 +47,7 @@ func refused(t *testing.T) int {
 // so, as long as a request may last; after that it is a failure, and certain.
 func TestBusyServer(t *testing.T) {
 	s := newSite(t)
-	s.change = func(c *kubernetes.Connect) { c.Timeout = 5 * time.Second }
+	s.change = func(c *kubernetes.Connect) { c.Timeout = 20 * time.Second }
 	s.user(everything)
 	text := strings.ReplaceAll(throttle, "NS", s.ns)
 	if _, err := cluster.RunIn(text, "apply", "-f", "-"); err != nil {
@@ -61,12 +61,14 @@ func TestBusyServer(t *testing.T) {
 	}
 	docs := many(20, "two")
 	p := s.plan(docs...)
+	s.change = func(c *kubernetes.Connect) { c.Timeout = 4 * time.Second }
+	s.drop()
 	hook := slow(t, s.ns, 8*time.Second, 10)
 	out := s.apply(t.Context(), p, docs...)
 	count := map[plan.Outcome]int{}
 	for a, r := range out.results {
 		count[r.Outcome]++
-		want := map[plan.Outcome]string{plan.Unknown: "no answer within 5s", plan.Failed: "busy"}[r.Outcome]
+		want := map[plan.Outcome]string{plan.Unknown: "no answer within 4s", plan.Failed: "busy"}[r.Outcome]
 		if want == "" || !strings.Contains(r.Error, want) {
 			t.Errorf("%s is %s: %s", a, r.Outcome, r.Error)
 		}
@@ -75,6 +77,7 @@ func TestBusyServer(t *testing.T) {
 		t.Errorf("%v", count)
 	}
 	hook.remove()
+	s.change = nil
 	s.drop()
 	s.good(docs...)
 	for _, n := range s.names("configmap") {

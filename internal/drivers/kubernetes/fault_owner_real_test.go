@@ -70,23 +70,23 @@ func TestFieldsOfOthers(t *testing.T) {
 func TestDefinitionAndItsObjectInOneCommit(t *testing.T) {
 	s := newSite(t)
 	group := s.ns + ".example.com"
-	swap := strings.NewReplacer("acme.example.com", group)
+	swap := strings.NewReplacer("acme.example.com", group, "Widget", "Gadget", "widget", "gadget")
 	t.Cleanup(func() {
-		_, _ = cluster.Run("delete", "crd", "widgets."+group, "--ignore-not-found", "--wait=false")
+		_, _ = cluster.Run("delete", "crd", "gadgets."+group, "--ignore-not-found", "--wait=false")
 	})
 	docs := []string{swap.Replace(widget("one")), swap.Replace(widgets), settings("a", "one")}
 	p := s.plan(docs...)
 	for _, c := range p.Changes {
-		if c.Address == plan.Address("Widget."+group+"/"+s.ns+"/one") && !strings.Contains(c.Note, "known after apply") {
+		if c.Address == plan.Address("Gadget."+group+"/"+s.ns+"/one") && !strings.Contains(c.Note, "known after apply") {
 			t.Errorf("%s: %q", c.Address, c.Note)
 		}
 	}
 	s.good(docs...)
-	if got := s.kubectl("", "get", "widgets."+group, "one", "-o", "jsonpath={.spec.size}"); got != "1" {
+	if got := s.kubectl("", "get", "gadgets."+group, "one", "-o", "jsonpath={.spec.size}"); got != "1" {
 		t.Errorf("its size is %q", got)
 	}
 	s.good(settings("a", "one"))
-	if out, _ := cluster.Run("get", "crd", "widgets."+group, "--ignore-not-found", "-o", "name"); out != "" {
+	if out, _ := cluster.Run("get", "crd", "gadgets."+group, "--ignore-not-found", "-o", "name"); out != "" {
 		t.Errorf("%s is still there", out)
 	}
 }
@@ -99,6 +99,7 @@ func TestAnotherClusterAtTheSameAddress(t *testing.T) {
 	s.good(docs...)
 	p := s.plan(settings("a", "two"))
 	realm := p.Scopes[0].Realm
+	before := s.fingerprint(docs...)
 	cluster.Stop()
 	defer func() {
 		if err := cluster.Again(); err != nil {
@@ -124,6 +125,9 @@ func TestAnotherClusterAtTheSameAddress(t *testing.T) {
 		if _, err := other.RunIn(text, "create", "-f", "-"); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if now := s.fingerprint(docs...); now == before || before == "" {
+		t.Errorf("the fingerprint was %q and is %q with the new cluster", before, now)
 	}
 	eventually(t, "the session notices", func() bool {
 		_, err = s.try(settings("a", "two"))

@@ -141,6 +141,16 @@ func (s *site) good(docs ...string) outcome {
 	return out
 }
 
+// fingerprint gives the target's fingerprint, "" where there is none.
+func (s *site) fingerprint(docs ...string) string {
+	s.t.Helper()
+	fp, err := s.connected().(driver.Fingerprinter).Fingerprint(s.t.Context(), s.input(docs...))
+	if err != nil {
+		return ""
+	}
+	return fp[""]
+}
+
 // kubectl asks or changes the cluster itself.
 func (s *site) kubectl(stdin string, args ...string) string {
 	s.t.Helper()

@@ -159,7 +159,9 @@ func (s *session) Planned(target string) map[plan.Scope]string {
 	return nil
 }
 
-// Fingerprint gives the fingerprint of the target's objects as they are now.
+// Fingerprint gives the fingerprint of the target's objects as they are now. A
+// watch may not notice that its address leads to another cluster by now, so that
+// is asked for itself.
 func (s *session) Fingerprint(ctx context.Context, in driver.Input) (map[plan.Scope]string, error) {
 	spec, err := specOf(in)
 	if err != nil {
@@ -167,6 +169,9 @@ func (s *session) Fingerprint(ctx context.Context, in driver.Input) (map[plan.Sc
 	}
 	cl, err := s.clusterFor(spec)
 	if err != nil {
+		return nil, err
+	}
+	if _, err := s.realm(ctx); err != nil {
 		return nil, err
 	}
 	cache := s.prints.of(cl)
