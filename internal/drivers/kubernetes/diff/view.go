@@ -87,38 +87,25 @@ func viewList(b, a []any, set *fieldpath.Set) (any, any) {
 	return b, a
 }
 
-// keysOf gives the names of the fields that tell a list's items apart.
-func keysOf(set *fieldpath.Set) []string {
-	names := func(e fieldpath.PathElement) []string {
-		if e.Key == nil {
-			return nil
+// keysOf gives the names of the fields that tell a list's items apart; nil for
+// a list whose items have none. The library's iterators can't be left early.
+func keysOf(set *fieldpath.Set) (out []string) {
+	look := func(e fieldpath.PathElement) {
+		if e.Key == nil || out != nil {
+			return
 		}
-		var out []string
 		for _, f := range *e.Key {
 			out = append(out, f.Name)
 		}
-		return out
 	}
-	for e := range set.Children.All() {
-		if n := names(e); n != nil {
-			return n
-		}
-	}
-	for e := range set.Members.All() {
-		if n := names(e); n != nil {
-			return n
-		}
-	}
-	return nil
+	set.Children.Iterate(look)
+	set.Members.Iterate(look)
+	return out
 }
 
-func hasValues(set *fieldpath.Set) bool {
-	for e := range set.Members.All() {
-		if e.Value != nil {
-			return true
-		}
-	}
-	return false
+func hasValues(set *fieldpath.Set) (any bool) {
+	set.Members.Iterate(func(e fieldpath.PathElement) { any = any || e.Value != nil })
+	return any
 }
 
 // keyed makes the path element of a list's item.

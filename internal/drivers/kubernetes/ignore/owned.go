@@ -98,22 +98,17 @@ func (s site) to(pe fieldpath.PathElement, live any) site {
 	return site{live: live, own: below, leaf: !deep && s.own.Members.Has(pe)}
 }
 
-// elements gives the path elements of a set's first level.
+// elements gives the path elements of a set's first level. The library's own
+// iterators can't be left early.
 func elements(s *fieldpath.Set) func(yield func(fieldpath.PathElement) bool) {
 	return func(yield func(fieldpath.PathElement) bool) {
 		if s == nil {
 			return
 		}
-		for pe := range s.Children.All() {
-			if !yield(pe) {
-				return
-			}
-		}
-		for pe := range s.Members.All() {
-			if !yield(pe) {
-				return
-			}
-		}
+		more := true
+		next := func(pe fieldpath.PathElement) { more = more && yield(pe) }
+		s.Children.Iterate(next)
+		s.Members.Iterate(next)
 	}
 }
 
