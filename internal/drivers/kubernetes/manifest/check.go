@@ -30,6 +30,7 @@ var (
 // place of a field. It tells whether the object has a reference at all.
 func Check(o *Object, at func(field ...any) plan.Source, found *plan.Diagnostics) bool {
 	c := &checker{o: o.Object, at: at, found: found}
+	before := len(*found)
 	if !c.identity() {
 		return false
 	}
@@ -43,7 +44,11 @@ func Check(o *Object, at func(field ...any) plan.Source, found *plan.Diagnostics
 	c.texts("labels", validLabel)
 	c.texts("annotations", validAnnotation)
 	c.namespace()
-	return c.named()
+	named := c.named()
+	if len(*found) == before {
+		c.fields()
+	}
+	return named
 }
 
 type checker struct {

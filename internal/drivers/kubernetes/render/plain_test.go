@@ -15,7 +15,7 @@ func configMap(name string) string {
 func TestPlainFilesInTheirOrder(t *testing.T) {
 	in := render.Input{Path: "k8s", Tree: tree(map[string]string{
 		"k8s/b.yaml":        "# two\n---\n" + configMap("one") + "---\n\n" + configMap("two") + "...\n---\n# nothing\n",
-		"k8s/a/deploy.json": "{\"apiVersion\": \"apps/v1\", \"kind\": \"Deployment\",\n \"metadata\": {\"name\": \"web\", \"namespace\": \"shop\"}, \"spec\": {\"replicas\": 3, \"paused\": false, \"x\": \"\\ud83d\\ude00\"}}\n{\"apiVersion\":\"v1\",\"kind\":\"ServiceAccount\",\"metadata\":{\"name\":\"web\"}}\n",
+		"k8s/a/deploy.json": "{\"apiVersion\": \"apps/v1\", \"kind\": \"Deployment\",\n \"metadata\": {\"name\": \"web\", \"namespace\": \"shop\"}, \"spec\": {\"replicas\": 3, \"paused\": false, \"strategy\": {\"type\": \"\\ud83d\\ude00\"}}}\n{\"apiVersion\":\"v1\",\"kind\":\"ServiceAccount\",\"metadata\":{\"name\":\"web\"}}\n",
 		"k8s/c.yml":         "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Namespace\n  metadata: {name: shop}\n- apiVersion: v1\n  kind: ConfigMapList\n  items:\n  - metadata: {name: inner}\n",
 		"k8s/README.md":     "text",
 		"k8s/.sops.yaml":    "creation_rules: []",
@@ -32,7 +32,7 @@ func TestPlainFilesInTheirOrder(t *testing.T) {
 		"ConfigMap/two k8s/b.yaml:8",
 		"Namespace/shop k8s/c.yml:4",
 		"ConfigMap/inner k8s/c.yml:10")
-	if s := asJSON(t, res.Objects[0].Object); !strings.Contains(s, `"spec":{"paused":false,"replicas":3,"x":"😀"}`) {
+	if s := asJSON(t, res.Objects[0].Object); !strings.Contains(s, `"spec":{"paused":false,"replicas":3,"strategy":{"type":"😀"}}`) {
 		t.Error(s)
 	}
 }

@@ -48,7 +48,7 @@ func unknown(res *render.Result) map[string]string {
 
 const longSecret = "correct-horse-battery"
 
-const sealedText = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n    name: c\ndata:\n    password: " + longSecret + "\n    text: |\n        line one of a key\n        line two of a key\n    pin: \"12\"\n    \"on\": \"true\"\n    n: 7\n    ok: true\nmore: plain\n---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n    name: second\n"
+const sealedText = "apiVersion: example.com/v1\nkind: Thing\nmetadata:\n    name: c\ndata:\n    password: " + longSecret + "\n    text: |\n        line one of a key\n        line two of a key\n    pin: \"12\"\n    \"on\": \"true\"\n    n: 7\n    ok: true\nmore: plain\n---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n    name: second\n"
 
 func TestSOPSInPlainFiles(t *testing.T) {
 	seal, open := sealer(t)
@@ -59,7 +59,7 @@ func TestSOPSInPlainFiles(t *testing.T) {
 	in := render.Input{Path: "k", Decrypt: open, Tree: tree(files)}
 	res, got := rendered(t, in)
 	clean(t, res)
-	want(t, got, "ConfigMap/c k/a.yaml:1", "ConfigMap/second "+lineOf(t, files["k/a.yaml"], "k/a.yaml", "name: second", -3), "ConfigMap/b k/b.yaml:1")
+	want(t, got, "Thing.example.com/c k/a.yaml:1", "ConfigMap/second "+lineOf(t, files["k/a.yaml"], "k/a.yaml", "name: second", -3), "ConfigMap/b k/b.yaml:1")
 	s := sensitive(res)
 	if s["c"] != "/data/n /data/ok /data/on /data/password /data/pin /data/text" {
 		t.Error(s["c"])
