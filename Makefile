@@ -66,7 +66,7 @@ test: deps forge-servers infra-programs lint ## everything, real servers include
 
 .PHONY: test-core
 test-core: deps infra-programs ## engine, store, queue, Git, configuration, command line
-	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) $$($(GO) list ./... | grep -Ev '/internal/(drivers|e2e|hosttest|agent|source/forge|client/ssh|servertest/(sshhosts|gitea|dnsserver))(/|$$)')
+	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) $$($(GO) list ./... | grep -Ev '/internal/(drivers|e2e|hosttest|agent|source/forge|client/ssh|client/kube|client/registry|handover|servertest/(sshhosts|gitea|dnsserver|kubetest|helm|manifests|gitops))(/|$$)')
 
 .PHONY: test-dns
 test-dns: deps ## the dns driver against BIND, Knot and PowerDNS
@@ -83,6 +83,10 @@ test-forges: forge-servers ## the forges, against a real Gitea and GitHub's own 
 .PHONY: test-hosts
 test-hosts: deps ## the ssh and sftp drivers and agents, against real OpenSSH hosts, one of them with systemd
 	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) ./internal/drivers/ssh/... ./internal/drivers/sftp/... ./internal/agent/... ./internal/client/ssh/... ./internal/servertest/sshhosts/... ./internal/hosttest/...
+
+.PHONY: test-kubernetes
+test-kubernetes: infra-programs ## the kubernetes driver against a real control plane; registries; moving over from Flux and Argo CD
+	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) ./internal/drivers/kubernetes/... ./internal/client/kube/... ./internal/client/registry/... ./internal/handover/... ./internal/servertest/kubetest/... ./internal/servertest/helm/... ./internal/servertest/manifests/... ./internal/servertest/gitops/...
 
 .PHONY: test-infra
 test-infra: infra-programs forge-servers ## tofu with OpenTofu and Terraform; exec with Ansible; http with Gitea and PowerDNS; outputs
