@@ -162,7 +162,7 @@ func newWorld(t *testing.T) *world {
 	user("anna", "approver")
 	user("root", "admin")
 	user("tess", "admin", "test*")
-	w.server = New(Options{Store: st, Actions: Actions{w.actions, w.actions, w.actions, w.actions, w.actions, w.actions}, Config: func() *config.Server { return w.cfg },
+	w.server = New(Options{Store: st, Actions: Actions{w.actions, w.actions, w.actions, w.actions, w.actions, w.actions, w.actions}, Config: func() *config.Server { return w.cfg },
 		Resolve: w.resolve, Forge: w.openForge, Ready: func() error { return nil }, Log: slog.New(slog.NewJSONHandler(w.log, nil)), Version: "test"})
 	l, err := Socket(w.socket)
 	if err != nil {

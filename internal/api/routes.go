@@ -31,6 +31,8 @@ func (s *Server) Handler() http.Handler {
 	get("audit/key", s.auditKey)
 	get("promotions", s.promotions)
 	mux.Handle("POST /api/v1/promotions", s.authenticated(s.promote))
+	get("images", s.images)
+	mux.Handle("POST /api/v1/images/check", s.authenticated(s.checkImages))
 	mux.Handle("POST /api/v1/actions/{verb}", s.authenticated(s.action))
 	if s.Agents != nil {
 		get("agents", s.agents)

@@ -74,6 +74,7 @@ type Actions struct {
 	Holder
 	Mover
 	Promoter
+	Follower
 }
 
 // Options is what a server is made of.

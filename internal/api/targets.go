@@ -91,7 +91,7 @@ func (s *Server) target(w http.ResponseWriter, r *http.Request) error {
 	for _, st := range states {
 		d.States = append(d.States, State{st.Commit, st.Kind, st.At})
 	}
-	for _, kind := range []store.EditKind{store.LiveValues, store.WrittenBack, store.AutoPromotion} {
+	for _, kind := range []store.EditKind{store.LiveValues, store.WrittenBack, store.AutoPromotion, store.VersionUpdate} {
 		x, err := s.Store.Edit(ctx, kind, t.ID)
 		if err == nil {
 			d.Edits = append(d.Edits, x)

@@ -12,7 +12,7 @@ import (
 // actionsOf gives the engine the form that the API asks for.
 func actionsOf(e *engine.Engine) api.Actions {
 	b := bridge{e}
-	return api.Actions{Hinter: e, Syncer: b, Decider: b, Holder: e, Mover: e, Promoter: e}
+	return api.Actions{Hinter: e, Syncer: b, Decider: b, Holder: e, Mover: e, Promoter: e, Follower: e}
 }
 
 type bridge struct{ *engine.Engine }

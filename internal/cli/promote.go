@@ -134,7 +134,7 @@ func autoText(x edit.Promotable) string {
 	return strings.TrimSuffix(", "+x.Auto.State+" "+x.Auto.URL, " ")
 }
 
-var editWord = map[store.EditKind]string{store.LiveValues: "left as is", store.WrittenBack: "write-back", store.AutoPromotion: "promotion"}
+var editWord = map[store.EditKind]string{store.LiveValues: "left as is", store.WrittenBack: "write-back", store.AutoPromotion: "promotion", store.VersionUpdate: "images"}
 
 // editText says what trueup wrote, or wants to write, into the repository.
 func editText(x store.Edit) string {

@@ -105,7 +105,7 @@ func New() *cobra.Command {
 	add("start", a.initCommand(), a.validateCommand(), a.planCommand(), a.applyCommand(), a.importCommand())
 	add("look", a.statusCommand(), a.getCommand(), a.showCommand(), a.logsCommand(), a.eventsCommand(), a.historyCommand(), a.whyCommand(), a.auditCommand())
 	add("act", a.syncCommand(), a.approveCommand(), a.rejectCommand(), a.suspendCommand(), a.resumeCommand(), a.freezeCommand(),
-		a.promoteCommand(), a.rollbackCommand(), a.unpinCommand(), a.cancelCommand(), a.destroyCommand(), a.stateCommand())
+		a.promoteCommand(), a.imagesCommand(), a.rollbackCommand(), a.unpinCommand(), a.cancelCommand(), a.destroyCommand(), a.stateCommand())
 	add("operate", a.serveCommand(), a.agentCommand(), a.doctorCommand(), a.webhookCommand(), a.backupCommand(), a.restoreCommand(), a.tokenCommand(), a.policyCommand(), a.schemaCommand(), a.versionCommand())
 	return root
 }

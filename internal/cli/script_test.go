@@ -76,6 +76,8 @@ func commands() map[string]command {
 		"webhook":  cmdWebhook,
 		"http":     cmdHTTP,
 		"many":     cmdMany,
+		"registry": cmdRegistry,
+		"image":    cmdImage,
 	}, realCommands())
 }
 

@@ -90,7 +90,7 @@ func (a *app) serve(cmd *cobra.Command, log *slog.Logger) error {
 	if ag.Office, err = mailbox.New(ctx, mailbox.Options{Store: st, Alone: ag.alone, Log: log}); err != nil {
 		return err
 	}
-	e, err := engine.New(ctx, engine.Options{Store: st, Drivers: registry(), Config: cfg, DataDir: cfg.DataDir, Resolvers: rs, Forges: forges(), Agents: ag, Log: log, Lease: cfg.Limits.Lease,
+	e, err := engine.New(ctx, engine.Options{Store: st, Drivers: registry(), Config: cfg, DataDir: cfg.DataDir, Resolvers: rs, Forges: forges(), Registries: openRegistries, Agents: ag, Log: log, Lease: cfg.Limits.Lease,
 		Configured: stores.use,
 		Parse:      func(name string, body []byte) (*config.Server, plan.Diagnostics) { return a.parse(cfg, name, body) }})
 	if err != nil {

@@ -46,6 +46,7 @@ func (p *serverParser) check() {
 	for _, name := range sorted(p.s.Users) {
 		p.user("users."+name, p.s.Users[name])
 	}
+	p.registries()
 	p.logins()
 	p.secretStores()
 	for i, n := range p.s.Notify {

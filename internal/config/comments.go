@@ -38,7 +38,10 @@ const module = "trueup.dev/trueup"
 // ReadComments collects the comments of the configuration's and the drivers'
 // types from the source below the module's root.
 func ReadComments(root string, drivers driver.Registry) (Comments, error) {
-	packages := map[string]bool{reflect.TypeFor[Server]().PkgPath(): true}
+	packages := map[string]bool{}
+	for _, t := range []reflect.Type{reflect.TypeFor[Server](), reflect.TypeFor[Manifest]()} {
+		packagesOf(t, packages, map[reflect.Type]bool{})
+	}
 	for _, name := range drivers.Names() {
 		for _, t := range partTypes(drivers[name].Info()) {
 			packagesOf(t, packages, map[reflect.Type]bool{})

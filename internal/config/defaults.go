@@ -26,6 +26,9 @@ func (s *Server) complete() {
 		e.Name = name
 		applyDefaults(e)
 	}
+	for _, r := range s.Registries {
+		applyDefaults(r)
+	}
 	for _, c := range s.Commands {
 		applyDefaults(c)
 	}

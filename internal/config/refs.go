@@ -33,6 +33,9 @@ func (p *serverParser) refs() {
 	for _, name := range sorted(p.s.Repositories) {
 		walkRefs(reflect.ValueOf(p.s.Repositories[name]), "repositories."+name, check, 0)
 	}
+	for _, name := range sorted(p.s.Registries) {
+		walkRefs(reflect.ValueOf(p.s.Registries[name]), "registries."+name, check, 0)
+	}
 	for _, name := range sorted(p.s.Commands) {
 		walkRefs(reflect.ValueOf(p.s.Commands[name]), "commands."+name, check, 0)
 	}

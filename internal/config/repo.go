@@ -43,6 +43,8 @@ type Target struct {
 	Promote *Promotion `yaml:"promote"`
 	// WriteBack declares fields that the environment may change by itself.
 	WriteBack []WriteBack `yaml:"writeBack" jsonschema:"maxItems=100"`
+	// Images are what is followed to its newest version.
+	Images []Image `yaml:"images" jsonschema:"maxItems=100"`
 	// Suspend stops reconciling, with the reason given.
 	Suspend string   `yaml:"suspend"`
 	Rollout *Rollout `yaml:"rollout"` // how a change goes over many scopes (hosts); without it, over all at once
@@ -123,6 +125,7 @@ type Resolved struct {
 	Rollout   *Rollout            `json:"rollout,omitempty"`
 	Promote   *Promotion          `json:"promote,omitempty"`
 	WriteBack []WriteBack         `json:"writeBack,omitempty"`
+	Images    []Image             `json:"images,omitempty"`
 	// Raw is the spec and scope as JSON, for the store and the inputs digest.
 	RawSpec  []byte           `json:"rawSpec,omitempty"`
 	RawScope []byte           `json:"rawScope,omitempty"`

@@ -31,6 +31,7 @@ type Server struct {
 	Repositories map[string]*Repository  `yaml:"repositories"` // what is watched, by name
 	Policies     map[string]*Policy      `yaml:"policies"`     // what may happen in environments, by name
 	Environments map[string]*Environment `yaml:"environments"` // where desired state is applied, by name
+	Registries   map[string]*Registry    `yaml:"registries"`   // registries and chart repositories whose versions may be followed, by name
 	Users        map[string]*User        `yaml:"users"`        // people and machines, by name: what they may do, and who they are on the forges
 	// Freeze holds every run that would write, with the reason given.
 	Freeze string `yaml:"freeze"`

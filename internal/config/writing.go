@@ -102,6 +102,7 @@ func (e *entry) writings(r *Resolved, env *Environment) {
 		own := *p
 		r.Promote = &own
 	}
+	e.images(r)
 	policy := "pullRequest"
 	if p := e.Server.Policies[env.Policy]; p != nil {
 		policy = p.WriteBack

@@ -24,6 +24,8 @@ import (
 )
 
 // Options is what an engine is made of.
+//
+//house:exception one field for each thing that an engine is given
 type Options struct {
 	Store   store.Store
 	Drivers driver.Registry
@@ -34,6 +36,9 @@ type Options struct {
 	Resolvers secret.Resolvers
 	// Forges are the kinds of forges there are; nil is none.
 	Forges forge.Registry
+	// Registries opens the operator's registries of images and charts; nil is
+	// none.
+	Registries OpenRegistries
 	// Agents reaches hosts that call in; nil where nobody answers them.
 	Agents driver.Agents
 	Log    *slog.Logger
@@ -63,6 +68,7 @@ type Engine struct {
 	cfg      atomic.Pointer[active]
 	repos    *repoPool
 	forges   *forgePool
+	versions *registryPool
 	people   *identity.Directory
 	sessions *sessionPool
 	running  *runningSet
@@ -84,6 +90,7 @@ type parts struct {
 	parse      ParseConfig
 	configured func(*config.Server) error
 	agents     driver.Agents
+	registries OpenRegistries
 }
 
 // active is the configuration in force with what is made from it.
@@ -117,9 +124,10 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 	}
 	e := &Engine{store: o.Store, leaseTime: o.Lease, running: newRunningSet(), metrics: newMetrics(),
 		parts: parts{drivers: o.Drivers, resolvers: o.Resolvers, forgeKinds: o.Forges, log: o.Log, clock: o.Clock, owner: o.Owner,
-			dataDir: o.DataDir, fail: o.Fail, parse: o.Parse, configured: o.Configured, agents: o.Agents}}
+			dataDir: o.DataDir, fail: o.Fail, parse: o.Parse, configured: o.Configured, agents: o.Agents, registries: o.Registries}}
 	e.repos = newRepoPool(e)
 	e.forges = newForgePool(e)
+	e.versions = &registryPool{e: e}
 	e.people = identity.New(func() *config.Server { return e.cfg.Load().Server }, e, e.clock)
 	e.sessions = newSessionPool(e)
 	e.notices = newNotices(e.noticed)
@@ -210,6 +218,7 @@ func (e *Engine) Reload(ctx context.Context, c *config.Server, by store.Actor) e
 		return err
 	}
 	e.sessions.closeAll()
+	e.versions.reset()
 	e.repos.reset(func(name string) bool {
 		a, b := old.Repositories[name], c.Repositories[name]
 		return a != nil && b != nil && reflect.DeepEqual(*a, *b)

@@ -29,7 +29,7 @@ const (
 )
 
 // allKinds is the work that the engine answers.
-var allKinds = []store.WorkKind{store.Reconcile, store.Preview, store.Poll, store.Propose, store.Outbox}
+var allKinds = []store.WorkKind{store.Reconcile, store.Preview, store.Poll, store.Propose, store.Images, store.Outbox}
 
 // Run answers work until ctx ends, then stops gracefully: running applies may
 // end, everything else is given back.
@@ -56,6 +56,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.ready.Store(false)
 	e.drain(stop)
 	e.sessions.closeAll()
+	e.versions.reset()
 	e.repos.reset(nil)
 	return nil
 }
@@ -146,6 +147,8 @@ func (e *Engine) answer(ctx context.Context, l store.Lease) (done store.Finish) 
 	switch l.Kind {
 	case store.Propose:
 		return e.proposals(ctx, l)
+	case store.Images:
+		return e.lookAtImages(ctx, l)
 	case store.Poll:
 		return e.poll(ctx, l)
 	case store.Preview:

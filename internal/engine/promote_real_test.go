@@ -37,7 +37,7 @@ func giteaPulls(t *testing.T, s *gitea.Server, state string) (all []giteaPull) {
 
 // newGiteaStages is the world of two environments with its repository on a
 // real Gitea, pushed to over HTTP with the credentials of the configuration.
-func newGiteaStages(t *testing.T, files map[string]string) (*world, *gitea.Server, *gitea.Account) {
+func newGiteaStages(t *testing.T, files map[string]string, more ...func(*world)) (*world, *gitea.Server, *gitea.Account) {
 	t.Helper()
 	s := gitea.Start(t)
 	dev, bot := s.User("dev"), s.User("trueup-bot")
@@ -58,6 +58,9 @@ func newGiteaStages(t *testing.T, files map[string]string) (*world, *gitea.Serve
 		`url: "http://forge.test", project: acme/infra`, fmt.Sprintf("url: %q", s.URL),
 		"poll: 1s", "poll: 1s\n    credentials: {username: trueup-bot, token: \"env:FORGE_TOKEN\"}").
 		Replace(fmt.Sprintf(stagesConfig, w.dir, onForge, ""))
+	for _, m := range more {
+		m(w)
+	}
 	w.start()
 	return w, s, dev
 }

@@ -64,7 +64,8 @@ func (p *proposer) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.edits = map[store.EditKind]map[string]store.Edit{store.LiveValues: {}, store.WrittenBack: {}, store.AutoPromotion: {}}
+	p.edits = map[store.EditKind]map[string]store.Edit{store.LiveValues: {}, store.WrittenBack: {}, store.AutoPromotion: {},
+		store.SeenVersions: {}, store.VersionUpdate: {}}
 	for _, x := range list {
 		p.edits[x.Kind][x.Target] = x
 	}
@@ -77,7 +78,7 @@ func (p *proposer) run(ctx context.Context) error {
 			errs = append(errs, p.settled(ctx, id))
 		}
 	}
-	errs = append(errs, p.promotions(ctx))
+	errs = append(errs, p.promotions(ctx), p.updates(ctx))
 	return errors.Join(errs...)
 }
 

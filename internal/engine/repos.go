@@ -286,6 +286,16 @@ func (x *repoIndex) add(r *config.Resolved) {
 	}
 }
 
+// follows tells whether a target follows the versions of images or charts.
+func (x *repoIndex) follows() bool {
+	for _, r := range x.targets {
+		if len(r.Images) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 func (x *repoIndex) remove(r *config.Resolved) {
 	delete(x.targets, r.ID)
 	x.paths.remove(r)

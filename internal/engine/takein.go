@@ -55,8 +55,14 @@ func (e *Engine) takeIn(ctx context.Context, in *intake) error {
 	if err := e.store.PutTargets(ctx, st, put, orphan, triggers); err != nil {
 		return err
 	}
+	follows := in.index.follows()
 	e.updateIndex(in, st)
-	if len(in.index.promotes) > 0 {
+	if follows = follows || in.index.follows(); follows {
+		if err := e.wantImages(ctx, st.Name, store.ByClock, "commit", in.actor); err != nil {
+			return err
+		}
+	}
+	if follows || len(in.index.promotes) > 0 {
 		if err := e.wantProposals(ctx, st.Name, store.ByClock, "promotion", "system:promotion"); err != nil {
 			return err
 		}

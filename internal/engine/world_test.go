@@ -44,6 +44,7 @@ type world struct {
 	forges   forge.Registry
 	forge    *forgetest.Forge
 	fail     func(string) error
+	images   engine.OpenRegistries
 	files    driver.Driver // in place of the files driver
 	log      io.Writer     // gets all that is logged; nil is stderr, errors alone
 	interval time.Duration // between drift checks; 0 is 300 ms
@@ -143,6 +144,9 @@ func (w *world) parse(body string) *config.Server {
 	for _, r := range c.Repositories {
 		r.Poll = 200 * time.Millisecond
 	}
+	for _, r := range c.Registries {
+		r.Poll = 200 * time.Millisecond
+	}
 	for _, p := range c.Policies {
 		p.DriftInterval = cmp.Or(w.interval, 300*time.Millisecond)
 	}
@@ -170,7 +174,7 @@ func (w *world) start() {
 	}
 	e, err := engine.New(ctx, engine.Options{Store: st, Drivers: w.drivers(), Config: w.parse(w.config), DataDir: filepath.Join(w.dir, "data"),
 		Resolvers: secret.Resolvers{"env": secret.Env{}, "file": secret.File{Dir: w.dir}},
-		Log:       slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: level})), Clock: w.now, Parse: parse, Forges: w.registry(), Fail: w.fail})
+		Log:       slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: level})), Clock: w.now, Parse: parse, Forges: w.registry(), Registries: w.images, Fail: w.fail})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -10,11 +10,14 @@ import (
 type EditKind string
 
 // The kinds. Each is written by one kind of work alone: what a target's runs
-// saw in the environment by them, what was proposed by the work on proposals.
+// saw in the environment by them, what registries tell by the looks at them,
+// what was proposed by the work on proposals.
 const (
 	LiveValues    EditKind = "live"      // what the environment changed by itself and may
 	WrittenBack   EditKind = "writeback" // what was proposed or committed for it
 	AutoPromotion EditKind = "promotion" // the versions that wait, or were proposed, by themselves
+	SeenVersions  EditKind = "seen"      // the newest versions of images and charts, as their registries tell
+	VersionUpdate EditKind = "update"    // what was proposed for them; for a group in place of a target
 )
 
 // Edit is what trueup wants to write, or has written, into a repository for

@@ -25,12 +25,14 @@ var (
 type WorkKind string
 
 // The kinds of work: one target's reconciliation, one pull request's preview,
-// one repository's poll, what is written into one repository, one message out.
+// one repository's poll, what is written into one repository, a look at the
+// versions that one repository follows, one message out.
 const (
 	Reconcile WorkKind = "reconcile"
 	Preview   WorkKind = "preview"
 	Poll      WorkKind = "poll"
 	Propose   WorkKind = "propose"
+	Images    WorkKind = "images"
 	Outbox    WorkKind = "outbox"
 )
 

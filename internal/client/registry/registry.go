@@ -101,10 +101,11 @@ func New(o Options) (*Client, error) {
 }
 
 // Close gives idle connections back.
-func (c *Client) Close() {
+func (c *Client) Close() error {
 	for _, d := range c.doors {
 		d.guard.inner.CloseIdleConnections()
 	}
+	return nil
 }
 
 // Allows says whether a URL lies below one of the sources; nothing is sent.

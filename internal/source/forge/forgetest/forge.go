@@ -37,6 +37,7 @@ type Forge struct {
 	reacted  map[string][]forge.Reaction
 	roles    map[string]forge.Permission
 	teams    map[string][]string
+	proposed []forge.Proposal
 	merges   map[string]int // merge commit to number
 	calls    map[string]int
 	nextID   int
@@ -348,6 +349,7 @@ func (f *Forge) Propose(ctx context.Context, p forge.Proposal) (forge.PullReques
 		return forge.PullRequest{}, err
 	}
 	defer leave()
+	f.proposed = append(f.proposed, p)
 	for _, pr := range f.pulls {
 		if pr.State == "open" && pr.Head == p.Head && pr.Base == p.Base && !pr.Fork {
 			pr.Title, pr.UpdatedAt = p.Title, f.now()
@@ -389,6 +391,6 @@ func (f *Forge) Deploy(ctx context.Context, d forge.Deployment) (string, error) 
 // text is all that trueup wrote, for canaries.
 func (f *Forge) text() string {
 	var b strings.Builder
-	_ = json.NewEncoder(&b).Encode([]any{f.comments, f.statuses, f.notes, f.deploys}) // plain data
+	_ = json.NewEncoder(&b).Encode([]any{f.comments, f.statuses, f.notes, f.deploys, f.proposed}) // plain data
 	return b.String()
 }
