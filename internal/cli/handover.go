@@ -17,6 +17,7 @@ import (
 	"trueup.dev/trueup/internal/client/kube"
 	"trueup.dev/trueup/internal/drivers/kubernetes/manifest"
 	"trueup.dev/trueup/internal/handover"
+	"trueup.dev/trueup/internal/handover/argocd"
 	"trueup.dev/trueup/internal/handover/flux"
 	"trueup.dev/trueup/internal/handover/gather"
 	"trueup.dev/trueup/internal/render"
@@ -39,6 +40,9 @@ func predecessors() []predecessor {
 		{name: "flux", title: "Flux", what: gather.What{Kinds: flux.Kinds, Marks: []string{".toolkit.fluxcd.io"}, Keep: flux.Keep, Also: flux.Also}, definition: flux.Applies,
 			convert: flux.Convert, steps: flux.Steps, safe: flux.Safe, own: flux.Own,
 			long: "Kustomizations and HelmReleases become targets, sources become repositories, and\nwhat Flux says outside of Git (patches, images, values) is written into files."},
+		{name: "argocd", title: "Argo CD", what: gather.What{Kinds: argocd.Kinds, Selectors: argocd.Selectors, Marks: []string{"argoproj.io"}, Keep: argocd.Keep, Also: argocd.Also},
+			definition: argocd.Applies, convert: argocd.Convert, steps: argocd.Steps, safe: argocd.Safe, own: argocd.Own,
+			long: "Applications become targets, ApplicationSets are expanded, projects become grants\nand policies, and what Argo CD says outside of Git is written into files."},
 	}
 }
 

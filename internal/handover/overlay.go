@@ -19,6 +19,8 @@ type Overlay struct {
 	Replicas    []any
 	Patches     []any
 	Labels      map[string]string
+	Selectors   bool // the labels go into selectors and pod templates as well
+	Templates   bool // the labels go into pod templates as well
 	Annotations map[string]string
 }
 
@@ -45,7 +47,13 @@ func (o *Overlay) File(dir string) string {
 	add("namespace", o.Namespace, o.Namespace != "")
 	add("namePrefix", o.NamePrefix, o.NamePrefix != "")
 	add("nameSuffix", o.NameSuffix, o.NameSuffix != "")
-	add("labels", []yaml.MapSlice{{{Key: "pairs", Value: o.Labels}}}, len(o.Labels) > 0)
+	labels := yaml.MapSlice{{Key: "pairs", Value: o.Labels}}
+	if o.Selectors {
+		labels = append(labels, yaml.MapItem{Key: "includeSelectors", Value: true})
+	} else if o.Templates {
+		labels = append(labels, yaml.MapItem{Key: "includeTemplates", Value: true})
+	}
+	add("labels", []yaml.MapSlice{labels}, len(o.Labels) > 0)
 	add("images", o.Images, len(o.Images) > 0)
 	add("replicas", o.Replicas, len(o.Replicas) > 0)
 	add("patches", o.Patches, len(o.Patches) > 0)

@@ -108,6 +108,7 @@ type Spec struct {
 	Render            string    `yaml:"render,omitempty"`
 	Namespace         string    `yaml:"namespace,omitempty"`
 	ServiceAccount    string    `yaml:"serviceAccount,omitempty"`
+	CreateNamespace   bool      `yaml:"createNamespace,omitempty"`
 	Include           []string  `yaml:"include,omitempty"`
 	Exclude           []string  `yaml:"exclude,omitempty"`
 	Source            *Artefact `yaml:"source,omitempty"`
@@ -122,6 +123,7 @@ type Artefact struct {
 	Name    string `yaml:"name,omitempty"`
 	Version string `yaml:"version,omitempty"`
 	Digest  string `yaml:"digest"`
+	Path    string `yaml:"path,omitempty"` // inside of it
 }
 
 // NoDigest stands where a digest is to be filled in. Nothing has it, so that a
@@ -140,6 +142,22 @@ type Helm struct {
 	SkipSchema  bool      `yaml:"skipSchema,omitempty"`
 	KubeVersion string    `yaml:"kubeVersion,omitempty"`
 	APIVersions []string  `yaml:"apiVersions,omitempty"`
+	Release     *Release  `yaml:"release,omitempty"`
+}
+
+// Release says how a release is installed and upgraded.
+type Release struct {
+	Timeout           Duration `yaml:"timeout,omitempty"`
+	Wait              string   `yaml:"wait,omitempty"`
+	WaitForJobs       bool     `yaml:"waitForJobs,omitempty"`
+	DisableHooks      bool     `yaml:"disableHooks,omitempty"`
+	RollbackOnFailure bool     `yaml:"rollbackOnFailure,omitempty"`
+	MaxHistory        int64    `yaml:"maxHistory,omitempty"`
+	KeepHistory       bool     `yaml:"keepHistory,omitempty"`
+	CreateNamespace   bool     `yaml:"createNamespace,omitempty"`
+	CRDs              string   `yaml:"crds,omitempty"`
+	Test              bool     `yaml:"test,omitempty"`
+	StorageNamespace  string   `yaml:"storageNamespace,omitempty"`
 }
 
 // Jsonnet says how a program is evaluated.
@@ -151,9 +169,11 @@ type Jsonnet struct {
 
 // Ignore leaves parts of some objects to others.
 type Ignore struct {
+	Group       string   `yaml:"group,omitempty"`
 	Kind        string   `yaml:"kind,omitempty"`
 	Namespace   string   `yaml:"namespace,omitempty"`
 	Name        string   `yaml:"name,omitempty"`
 	Pointers    []string `yaml:"pointers,omitempty"`
 	Expressions []string `yaml:"expressions,omitempty"`
+	Managers    []string `yaml:"managers,omitempty"`
 }

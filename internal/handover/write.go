@@ -81,9 +81,33 @@ func (r *Result) Output() (map[string][]byte, error) {
 
 // YAML writes a value as a file of its own has it.
 func YAML(value any) string {
-	body, err := document("", value)
+	body, err := document("", whole(value))
 	if err != nil {
 		return fmt.Sprintf("# %v\n", err)
 	}
 	return string(body)
+}
+
+// whole writes numbers without a fraction as whole ones: readers of JSON make
+// all numbers alike.
+func whole(v any) any {
+	switch v := v.(type) {
+	case float64:
+		if n := int64(v); float64(n) == v && n > -1<<53 && n < 1<<53 {
+			return n
+		}
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for k, x := range v {
+			out[k] = whole(x)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, x := range v {
+			out[i] = whole(x)
+		}
+		return out
+	}
+	return v
 }

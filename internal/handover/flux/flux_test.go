@@ -18,17 +18,18 @@ var way = handover.Way{Kubectl: "kubectl", Import: "trueup import flux", Config:
 
 // TestShop has every kind of object, as files.
 func TestShop(t *testing.T) {
-	set := handovertest.Read(t, "testdata/shop.yaml")
+	set := handovertest.Read(t, flux.Keep, "testdata/shop.yaml")
 	r := flux.Convert(set, handover.Options{Environment: "prod"})
 	steps := flux.Steps(set, r, way)
 	handovertest.Golden(t, "testdata/shop", r, steps)
 	handovertest.NoSecret(t, r, steps, "hunter2-canary")
+	handovertest.Valid(t, r, all.Registry(), nil)
 }
 
 // TestLive has objects as a cluster gives them: inventories, finalizers, and a
 // Kustomization that applies the others.
 func TestLive(t *testing.T) {
-	set := handovertest.Read(t, "testdata/plain.yaml")
+	set := handovertest.Read(t, flux.Keep, "testdata/plain.yaml")
 	r := flux.Convert(set, handover.Options{Environment: "prod"})
 	steps := flux.Steps(set, r, way)
 	handovertest.Golden(t, "testdata/plain", r, steps)
@@ -170,7 +171,7 @@ func TestSafe(t *testing.T) {
 
 func FuzzConvert(f *testing.F) {
 	for _, seed := range []string{"shop", "plain"} {
-		for _, o := range handovertest.Read(f, "testdata/"+seed+".yaml").All {
+		for _, o := range handovertest.Read(f, flux.Keep, "testdata/"+seed+".yaml").All {
 			b, err := o.MarshalJSON()
 			if err != nil {
 				f.Fatal(err)
@@ -178,12 +179,12 @@ func FuzzConvert(f *testing.F) {
 			f.Add(string(b))
 		}
 	}
-	base := handovertest.Read(f, "testdata/shop.yaml")
+	base := handovertest.Read(f, flux.Keep, "testdata/shop.yaml")
 	f.Fuzz(func(t *testing.T, text string) {
 		objects, _ := manifest.Parse("fuzz.json", []byte(text))
 		var list []*handover.Object
 		for _, o := range base.All {
-			list = append(list, handover.NewObject(o.Unstructured, o.Source))
+			list = append(list, handover.NewObject(o.DeepCopy(), o.Source))
 		}
 		for _, o := range objects {
 			list = append(list, handover.NewObject(o.Unstructured, o.Source))

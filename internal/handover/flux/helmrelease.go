@@ -66,12 +66,6 @@ func (c *converter) release(o *handover.Object, t *handover.Target) {
 		name = strings.TrimRight(name[:53], "-.")
 	}
 	t.Spec.Helm.ReleaseName = name
-	if s := spec.At("storageNamespace").Text(); s != "" && s != t.Spec.Namespace {
-		c.out.Lost(o, "spec.storageNamespace", "Helm's storage is in the release's own namespace", "use helm.mode: manifests for the target "+t.Name)
-		if t.Spec.Helm.Mode == "release" {
-			t.Hold("Helm's storage of this release is in the namespace " + s)
-		}
-	}
 	if spec.At("suspend").Yes() {
 		t.Hold("suspended in Flux")
 	}
@@ -93,59 +87,90 @@ func latest(o *handover.Object, field string) string {
 func (c *converter) helmPolicy(o *handover.Object, t *handover.Target) {
 	spec := o.At("spec")
 	within := handover.Duration(spec.At("timeout").Duration())
-	if within == 0 {
-		within = handover.Duration(5 * time.Minute)
-	}
 	install, upgrade := spec.At("install"), spec.At("upgrade")
-	if !install.At("disableWait").Yes() && !upgrade.At("disableWait").Yes() {
+	rel := &handover.Release{Timeout: within, WaitForJobs: true, MaxHistory: spec.At("maxHistory").Number(), StorageNamespace: spec.At("storageNamespace").Text(),
+		KeepHistory: spec.At("uninstall", "keepHistory").Yes(), Test: spec.At("test", "enable").Yes(), CreateNamespace: install.At("createNamespace").Yes(),
+		DisableHooks: install.At("disableHooks").Yes() || upgrade.At("disableHooks").Yes()}
+	if rel.StorageNamespace == t.Spec.Namespace {
+		rel.StorageNamespace = ""
+	}
+	if install.At("disableWait").Yes() || upgrade.At("disableWait").Yes() {
+		rel.Wait, rel.WaitForJobs = "none", false
+	} else {
+		if within == 0 {
+			within = handover.Duration(5 * time.Minute)
+		}
 		t.Health = append(t.Health, handover.Health{Ready: "all", Within: within, Expressions: c.expressions(o)})
 	}
-	if r := upgrade.At("remediation"); r.At("retries").Number() != 0 || r.At("remediateLastFailure").Yes() {
-		if s := r.At("strategy").Text(); s == "" || s == "rollback" {
-			t.OnFailure = "rollback"
-		} else {
-			c.out.Lost(o, r.At("strategy").Path(), "trueup does not uninstall a release because an upgrade failed", "onFailure: rollback goes back to the last healthy one")
-		}
+	if install.At("disableWaitForJobs").Yes() || upgrade.At("disableWaitForJobs").Yes() {
+		rel.WaitForJobs = false
 	}
-	upgrade.At("remediation").Ignore("retries", "ignoreTestFailures", "remediateLastFailure", "strategy")
-	install.At("remediation").Ignore("retries", "ignoreTestFailures", "remediateLastFailure")
-	if install.At("skipCRDs").Yes() || install.At("crds").Text() == "Skip" {
-		t.Spec.Helm.SkipCRDs = true
-	}
-	if p := upgrade.At("crds").Text(); p == "Create" || p == "CreateReplace" {
-		c.out.Differs(o, "spec.upgrade.crds", "Helm does not touch the files of a chart's directory crds in an upgrade", "with helm.mode: manifests they are applied like other objects, unless skipCRDs is set")
-	}
-	if install.At("crds").Text() == "CreateReplace" {
-		c.out.Differs(o, "spec.install.crds", "custom resource definitions are created, not replaced", "see helm.mode: manifests")
-	}
+	rel.RollbackOnFailure = c.remediation(o)
+	c.crds(o, t, rel)
 	t.Spec.Helm.SkipSchema = install.At("disableSchemaValidation").Yes() || upgrade.At("disableSchemaValidation").Yes()
+	if t.Spec.Helm.Mode == "release" {
+		t.Spec.Helm.Release = rel
+		return
+	}
+	t.Spec.CreateNamespace = rel.CreateNamespace
+	if rel.RollbackOnFailure {
+		t.OnFailure = "rollback"
+	}
+	if rel.DisableHooks {
+		c.out.Lost(o, "spec.install.disableHooks", "hooks of a chart that is applied as manifests are run", "turn them off by the chart's values")
+	}
+}
+
+// remediation tells whether a failed upgrade is to be rolled back.
+func (c *converter) remediation(o *handover.Object) bool {
+	r := o.At("spec", "upgrade", "remediation")
+	o.At("spec", "install", "remediation").Ignore("retries", "ignoreTestFailures", "remediateLastFailure")
+	r.Ignore("ignoreTestFailures")
+	if r.At("retries").Number() == 0 && !r.At("remediateLastFailure").Yes() {
+		r.Ignore("strategy")
+		return false
+	}
+	if s := r.At("strategy").Text(); s != "" && s != "rollback" {
+		c.out.Lost(o, r.At("strategy").Path(), "trueup does not uninstall a release because an upgrade failed", "helm.release.rollbackOnFailure goes back to the last one that was deployed")
+		return false
+	}
+	return true
+}
+
+// crds carries over what becomes of the custom resource definitions of a
+// chart.
+func (c *converter) crds(o *handover.Object, t *handover.Target, rel *handover.Release) {
+	install, upgrade := o.At("spec", "install"), o.At("spec", "upgrade")
+	first, later := install.At("crds").Text(), upgrade.At("crds").Text()
+	switch {
+	case install.At("skipCRDs").Yes() || first == "Skip":
+		rel.CRDs, t.Spec.Helm.SkipCRDs = "skip", t.Spec.Helm.Mode != "release"
+	case later == "CreateReplace":
+		rel.CRDs = "createReplace"
+	}
+	if first == "Skip" && later != "" && later != "Skip" {
+		c.out.Differs(o, upgrade.At("crds").Path(), "installs and upgrades treat custom resource definitions alike", "see helm.release.crds")
+	}
 }
 
 // helmRest notes what has no counterpart.
 func (c *converter) helmRest(o *handover.Object, t *handover.Target) {
 	spec := o.At("spec")
-	for _, f := range []struct{ path, why, do string }{
-		{"install.createNamespace", "a namespace is an object of its own", "put a Namespace object for " + t.Spec.Namespace + " into Git"},
-		{"install.disableHooks", "hooks are run in release mode, and refused in manifests mode", "remove the hooks from the chart's values"},
-		{"upgrade.disableHooks", "hooks are run in release mode, and refused in manifests mode", "remove the hooks from the chart's values"},
-		{"upgrade.force", "objects are never replaced without the operator's leave", "list the kinds under connect.recreate of the environment " + t.Environment},
-		{"upgrade.preserveValues", "values come from Git alone", "write the values of `helm get values` into the target's values file"},
-	} {
-		v := spec.At(strings.Split(f.path, ".")...)
-		if v.Has() && v.Yes() {
-			c.out.Lost(o, v.Path(), f.why, f.do)
-		}
+	if v := spec.At("upgrade", "force"); v.Yes() {
+		c.out.Lost(o, v.Path(), "objects are never replaced without the operator's leave", "list the kinds under connect.recreate of the environment "+t.Environment)
+	}
+	if v := spec.At("upgrade", "preserveValues"); v.Yes() {
+		c.out.Lost(o, v.Path(), "values come from Git alone", "write the values of `helm get values` into the target's values file")
+		t.Hold("values of the release are not in Git")
 	}
 	if v := spec.At("postRenderers"); len(v.Items()) > 0 {
 		v.Ignore()
 		c.out.Lost(o, v.Path(), "trueup runs nothing over a chart's output", "set the same by the chart's values, or keep the rendered chart as the base of a kustomization")
 		t.Hold("its chart was changed by postRenderers in Flux")
 	}
-	for _, f := range []string{"commonMetadata"} {
-		if v := spec.At(f); v.Has() {
-			v.Ignore()
-			c.out.Lost(o, v.Path(), "labels and annotations of all objects are up to the chart", "set them by the chart's values")
-		}
+	if v := spec.At("commonMetadata"); v.Has() {
+		v.Ignore()
+		c.out.Lost(o, v.Path(), "labels and annotations of all objects are up to the chart", "set them by the chart's values")
 	}
 	c.driftIgnored(o, t)
 	c.helmMachinery(o)
@@ -155,26 +180,25 @@ func (c *converter) helmRest(o *handover.Object, t *handover.Target) {
 // itself.
 func (c *converter) helmMachinery(o *handover.Object) {
 	spec := o.At("spec")
+	fields := [][]string{{"persistentClient"}, {"postRenderStrategy"}, {"waitStrategy"}}
 	for _, part := range []string{"install", "upgrade", "rollback", "uninstall"} {
 		for _, f := range []string{"timeout", "strategy", "disableTakeOwnership", "disableWaitForJobs", "disableOpenAPIValidation", "replace", "cleanupOnFail", "serverSideApply",
-			"chartNameChangeStrategy", "disableWait", "disableHooks", "recreate", "force", "keepHistory", "deletionPropagation"} {
-			if v := spec.At(part, f); v.Has() {
-				v.Ignore()
-				c.out.Differs(o, v.Path(), "how Helm is called is up to trueup", "see the documentation of helm.mode")
-			}
+			"chartNameChangeStrategy", "disableWait", "disableHooks", "recreate", "force", "deletionPropagation"} {
+			fields = append(fields, []string{part, f})
 		}
 	}
-	for _, f := range []string{"maxHistory", "persistentClient", "postRenderStrategy", "waitStrategy"} {
-		if v := spec.At(f); v.Has() {
-			v.Ignore()
-			c.out.Differs(o, v.Path(), "how Helm is called is up to trueup", "see the documentation of helm.mode")
-		}
+	for _, f := range []string{"timeout", "ignoreFailures", "filters"} {
+		fields = append(fields, []string{"test", f})
 	}
-	if test := spec.At("test"); test.At("enable").Yes() {
-		test.Ignore("timeout", "ignoreFailures", "filters")
-		c.out.Differs(o, test.Path(), "the chart's tests are run as its specification says", "see helm.mode: release in the documentation")
-	} else {
-		test.Ignore()
+	known := map[string]bool{"install.disableWait": true, "upgrade.disableWait": true, "install.disableWaitForJobs": true, "upgrade.disableWaitForJobs": true,
+		"install.disableHooks": true, "upgrade.disableHooks": true, "upgrade.force": true} // carried over already
+	for _, f := range fields {
+		v := spec.At(f...)
+		if !v.Has() || known[strings.Join(f, ".")] {
+			continue
+		}
+		v.Ignore()
+		c.out.Differs(o, v.Path(), "how Helm is called is up to trueup", "see helm.release in the documentation of the kubernetes driver")
 	}
 }
 

@@ -76,6 +76,9 @@ func (c *converter) fromArtefact(o, oci *handover.Object, t *handover.Target) *h
 		return nil
 	}
 	t.Spec.Source = c.artefact(o, oci, t)
+	if dir, ok := handover.InTree(o.At("spec", "path").Text()); ok && dir != "." {
+		t.Spec.Source.Path = dir
+	}
 	return r
 }
 
@@ -96,7 +99,7 @@ func (c *converter) layOver(o *handover.Object, t *handover.Target, r *handover.
 		over.Components = append(over.Components, path.Join(t.Path, p))
 	}
 	used := r.Name + " " + t.Environment + " " + t.Path
-	if over.Empty() && !c.paths[used] {
+	if over.Empty() && !c.paths[used] && t.Spec.Source == nil {
 		c.paths[used] = true
 		return
 	}
@@ -105,6 +108,8 @@ func (c *converter) layOver(o *handover.Object, t *handover.Target, r *handover.
 			c.out.Lost(o, "spec", "patches, images, prefixes and namespaces can't be laid over an OCI artefact", "put them into the artefact's own kustomization")
 			t.Hold("its kustomization lacks what Flux laid over the artefact")
 		}
+		t.Path = path.Join(c.Dir, t.Name)
+		r.Write(path.Join(t.Path, "artefact.yaml"), "# The manifests come from "+t.Spec.Source.URL+": see spec.source in trueup.yaml.\n")
 		return
 	}
 	dir := path.Join(c.Dir, t.Name)

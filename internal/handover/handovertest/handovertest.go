@@ -23,7 +23,7 @@ import (
 var update = flag.Bool("update", false, "write the golden files anew")
 
 // Read reads fixtures as the command does.
-func Read(t testing.TB, files ...string) *handover.Set {
+func Read(t testing.TB, keep func(*handover.Object) bool, files ...string) *handover.Set {
 	t.Helper()
 	var all []*handover.Object
 	for _, f := range files {
@@ -31,7 +31,11 @@ func Read(t testing.TB, files ...string) *handover.Set {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all = append(all, Parse(t, filepath.ToSlash(f), body)...)
+		for _, o := range Parse(t, filepath.ToSlash(f), body) {
+			if keep(o) {
+				all = append(all, o)
+			}
+		}
 	}
 	return handover.NewSet(all)
 }
