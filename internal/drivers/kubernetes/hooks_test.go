@@ -2,6 +2,7 @@ package kubernetes_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"trueup.dev/trueup/internal/client/kube/kubefake"
+	"trueup.dev/trueup/internal/driver"
+	"trueup.dev/trueup/internal/driver/drivertest"
 	"trueup.dev/trueup/internal/plan"
 )
 
@@ -339,5 +342,44 @@ func TestAHookWithoutANameGetsOne(t *testing.T) {
 	r.good(settings("a", "2"), text)
 	if r.created("migrate-hook") != 2 || !r.there("batch/v1", "Job", "migrate-hook") {
 		t.Errorf("%v", r.written())
+	}
+}
+
+// TestKilledBeforeAHook: all objects are written, and the process is gone
+// before the hook behind them begins. It is not forgotten.
+func TestKilledBeforeAHook(t *testing.T) {
+	r := newRig(t)
+	docs := []string{settings("a", "1"), job("check", postSync)}
+	calls := 0
+	r.journal = func(j *drivertest.Journal) {
+		j.OnPending = func([]plan.Key) error {
+			if calls++; calls == 2 {
+				return errors.New("killed")
+			}
+			return nil
+		}
+	}
+	if out := r.sync(docs...); out.err == nil || !r.there("v1", "ConfigMap", "a") || r.created("check") != 0 {
+		t.Fatalf("%v, %v", out.err, r.written())
+	}
+	r.journal = nil
+	r.open()
+	r.good(docs...)
+	if r.created("check") != 1 {
+		t.Error("the hook was forgotten")
+	}
+}
+
+// TestTwoTargetsWithOneHook: the name is taken.
+func TestTwoTargetsWithOneHook(t *testing.T) {
+	r := newRig(t)
+	r.good(settings("a", "1"), job("migrate", preSync))
+	was := r.Get("batch/v1", "Job", "shop", "migrate").GetUID()
+	other := &rig{r.Server, r.target}
+	other.id, other.owned = "other", driver.Inventory{}
+	docs := []string{settings("b", "1"), job("migrate", preSync)}
+	other.sync(docs...).is(t, "Job.batch/shop/migrate", plan.Unknown, "that is no hook of this target")
+	if r.Get("batch/v1", "Job", "shop", "migrate").GetUID() != was {
+		t.Error("the other target's hook was replaced")
 	}
 }

@@ -77,8 +77,12 @@ func TestAForeignObjectSavesItsNamespace(t *testing.T) {
 	r := newRig(t)
 	inLab := strings.Replace(settings("inside", "1"), "namespace: shop", "namespace: lab", 1)
 	r.good(stays, namespaceLab, inLab, widgets, widget("ours"))
+	// What belongs to something else, and what every namespace has, is no loss.
+	part := strings.Replace(settings("part", "1"), "  namespace: shop", "  namespace: lab\n  ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: inside, uid: 1-2-3}]", 1)
+	r.Set("kubectl", part)
+	r.Set("kubectl", strings.Replace(settings("kube-root-ca.crt", "1"), "namespace: shop", "namespace: lab", 1))
 	if p := r.plan(stays); strings.Contains(show(p), "takes along") {
-		t.Errorf("what the plan deletes itself counts:\n%s", show(p))
+		t.Errorf("what the plan deletes itself counts, or what goes by itself:\n%s", show(p))
 	}
 	r.Set("kubectl", strings.Replace(settings("theirs", "1"), "namespace: shop", "namespace: lab", 1))
 	r.Set("kubectl", widget("theirs"))
@@ -153,6 +157,20 @@ func TestACustomResourceThatHangsKeepsItsController(t *testing.T) {
 	}
 	r.Edit("operator", "acme.example.com/v1", "Widget", "shop", "one", "", func(u *unstructured.Unstructured) { u.SetFinalizers(nil) })
 	r.good(stays)
+}
+
+// TestANamespaceStaysAsLongAsSomethingOfOursHangsInIt, and a definition.
+func TestANamespaceStaysAsLongAsSomethingOfOursHangsInIt(t *testing.T) {
+	r := newRig(t)
+	inLab := strings.Replace(settings("inside", "1"), "namespace: shop", "namespace: lab", 1)
+	r.good(stays, namespaceLab, inLab)
+	r.Edit("controller", "v1", "ConfigMap", "lab", "inside", "", func(u *unstructured.Unstructured) { u.SetFinalizers([]string{"acme.example.com/hold"}) })
+	out := r.sync(stays)
+	out.is(t, "ConfigMap/lab/inside", plan.Unknown, "acme.example.com/hold")
+	out.is(t, "Namespace/lab", plan.Skipped, "ConfigMap/lab/inside has to be gone first")
+	if r.Get("v1", "Namespace", "", "lab").GetDeletionTimestamp() != nil {
+		t.Error("the namespace is being deleted")
+	}
 }
 
 // TestWhatIsBeingDeletedIsMadeAnew when it is gone.

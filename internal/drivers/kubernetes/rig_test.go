@@ -1,6 +1,7 @@
 package kubernetes_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -32,6 +33,7 @@ type target struct {
 	mode       plan.Mode
 	owned      driver.Inventory
 	namespace  string
+	id         string
 	previously map[plan.Address]plan.Address
 	journal    func(*drivertest.Journal) // to make it fail
 }
@@ -66,7 +68,7 @@ func (r *target) open() {
 // namespace shop.
 func (r *target) input(docs ...string) driver.Input {
 	text := strings.ReplaceAll(join(docs), "namespace: shop", "namespace: "+r.namespace)
-	return driver.Input{Target: r.namespace, Tree: fstest.MapFS{"app/all.yaml": {Data: []byte(text)}}, Path: "app", Spec: &r.spec, Scope: &kubernetes.Scope{},
+	return driver.Input{Target: cmp.Or(r.id, r.namespace), Tree: fstest.MapFS{"app/all.yaml": {Data: []byte(text)}}, Path: "app", Spec: &r.spec, Scope: &kubernetes.Scope{},
 		Mode: r.mode, Now: time.Now(), Inventory: maps.Clone(r.owned), Previously: r.previously}
 }
 
