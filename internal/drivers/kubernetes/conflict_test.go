@@ -160,9 +160,18 @@ func TestWhatWasMadeMeanwhileIsNotTaken(t *testing.T) {
 				t.Errorf("%s: %s counts as applied", theirs, r.Key)
 			}
 		}
-		data := b.Get("v1", "ConfigMap", "shop", "one").Object["data"].(map[string]any)
+		u := b.Get("v1", "ConfigMap", "shop", "one")
+		data := u.Object["data"].(map[string]any)
 		if k, v, _ := strings.Cut(theirs, ": "); data[k] != v {
 			t.Errorf("what they wrote is overwritten: %v", data)
+		}
+		if len(data) != 1 {
+			t.Errorf("something was added to what is theirs: %v", data)
+		}
+		for _, m := range u.GetManagedFields() {
+			if m.Manager == "trueup" {
+				t.Errorf("trueup manages fields of what is theirs: %+v", m)
+			}
 		}
 	}
 }

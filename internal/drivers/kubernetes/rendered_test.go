@@ -131,4 +131,11 @@ func TestValuesThatAreNotKnownYet(t *testing.T) {
 	if !c.Simulated || len(c.Unknown) != 1 || c.Unknown[0] != "/data/value" {
 		t.Errorf("%s", written(p))
 	}
+	b.Set("kubectl", configMap("one", "theirs"))
+	if p, err = b.prepared(in); err != nil {
+		t.Fatal(err)
+	}
+	if c := b.only(p, "ConfigMap/shop/one", plan.Update); c.Conflict == "" {
+		t.Error("an object of somebody else is not held")
+	}
 }

@@ -43,9 +43,6 @@ const tries = 4
 // try asks the server what an apply would do.
 func (s *set) try(ctx context.Context, o *object) error {
 	switch {
-	case len(o.desired.Unknown) > 0:
-		o.trial.unsure = "it holds values that are known only after another target is applied"
-		return nil
 	case o.missing != "":
 		o.trial.refused = o.missing
 		return nil
@@ -53,12 +50,17 @@ func (s *set) try(ctx context.Context, o *object) error {
 		o.trial.unsure = "its kind comes with the same commit"
 		return nil
 	}
-	if o.unread && s.ignored.About(o.ref) {
+	later := len(o.desired.Unknown) > 0
+	if o.unread && (later || s.ignored.About(o.ref)) {
 		var err error
 		if o.live, err = s.get(ctx, o); err != nil {
 			return err
 		}
 		o.unread = false
+	}
+	if later {
+		o.trial.unsure = "it holds values that are known only after another target is applied"
+		return nil
 	}
 	for range tries {
 		if o.leaves() {

@@ -53,7 +53,7 @@ func (s *set) Put(ctx context.Context, it, old item) error {
 			return err
 		}
 	} else if m := foreign(got); m != "" {
-		return fmt.Errorf("%w: %s made it meanwhile", driver.ErrStale, m)
+		return errors.Join(fmt.Errorf("%w: %s made it meanwhile", driver.ErrStale, m), s.withdraw(ctx, o, got))
 	}
 	s.memo.forget(s, o)
 	if diff.Holds(got.Object, u.Object) {
@@ -72,6 +72,20 @@ func foreign(u *unstructured.Unstructured) string {
 		}
 	}
 	return ""
+}
+
+// withdraw takes our fields back out of an object that turned out to be
+// somebody else's: an apply that asks for nothing gives up all that it had.
+func (s *set) withdraw(ctx context.Context, o *object, got *unstructured.Unstructured) error {
+	u := &unstructured.Unstructured{}
+	u.SetGroupVersionKind(o.mapping.Kind)
+	u.SetName(o.ref.Name)
+	u.SetNamespace(o.ref.Namespace)
+	u.SetUID(got.GetUID())
+	if _, err := s.cluster.Apply(context.WithoutCancel(ctx), o.mapping, u, kube.ApplyOptions{Manager: manager}); err != nil {
+		return fmt.Errorf("what was added to it could not be taken out again: %w", o.mask(err))
+	}
+	return nil
 }
 
 // Adopt makes the fields of an equal object ours.
