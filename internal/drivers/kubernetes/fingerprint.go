@@ -127,7 +127,7 @@ func (s *set) wants(ctx context.Context) ([]metacache.Want, []*object, bool) {
 // did not read whole has none.
 func (s *set) note(ctx context.Context, p *plan.Plan) {
 	s.prints.set(s.in.Target, "")
-	if s.in.Mode != plan.Apply || len(p.UnknownScopes()) > 0 {
+	if s.purpose != driver.Write || s.in.Mode != plan.Apply || len(p.UnknownScopes()) > 0 {
 		return
 	}
 	wants, objects, ok := s.wants(ctx)

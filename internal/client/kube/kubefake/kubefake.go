@@ -62,6 +62,7 @@ type Server struct {
 	http *httptest.Server
 	// conns counts the open connections.
 	conns atomic.Int64
+	over  atomic.Bool // nothing new is watched
 
 	mu     sync.Mutex // guards what follows
 	store  *store
@@ -93,11 +94,7 @@ func New(t testing.TB) *Server {
 	}
 	s.http.StartTLS()
 	s.URL = s.http.URL
-	t.Cleanup(func() {
-		s.CutWatches()
-		s.http.CloseClientConnections()
-		s.http.Close()
-	})
+	t.Cleanup(s.Close)
 	for _, ns := range []string{"default", "kube-system", "kube-public", "kube-node-lease"} {
 		s.Set("kube-apiserver", "apiVersion: v1\nkind: Namespace\nmetadata: {name: "+ns+"}")
 	}
@@ -155,6 +152,7 @@ func (s *Server) Revoke(token string) {
 
 // Close ends the server before its test ends; connections are refused then.
 func (s *Server) Close() {
+	s.over.Store(true)
 	s.CutWatches()
 	s.http.CloseClientConnections()
 	s.http.Close()

@@ -44,6 +44,9 @@ func (s *Server) watch(w http.ResponseWriter, h *http.Request, r Request) {
 	if k == nil {
 		err = noSuchPath()
 	}
+	if s.over.Load() {
+		err = apierrors.NewServiceUnavailable("the server ends")
+	}
 	if err != nil {
 		fail(w, err)
 		return

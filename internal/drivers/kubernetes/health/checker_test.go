@@ -119,7 +119,7 @@ func TestCheckSaysWhyItFailed(t *testing.T) {
 	pod("j-1", owner, "{phase: Failed, containerStatuses: [{name: c, image: i, imageID: i, ready: false, restartCount: 0, state: {terminated: {exitCode: 7, message: \"can't log in with "+canary+"\\nat all "+strings.Repeat("x", 9000)+"\"}}}]}")
 	pod("stranger", "annotations: {}", "{phase: Failed, message: not ours}")
 	event := func(name, uid, reason, kind string) {
-		s.Set("events", fmt.Sprintf("apiVersion: v1\nkind: Event\nmetadata: {name: %s, namespace: default}\ninvolvedObject: {kind: Job, name: j, uid: %s}\nreason: %s\nmessage: with %s\ntype: %s\nlastTimestamp: %s", name, uid, reason, canary, kind, time.Now().UTC().Format(time.RFC3339)))
+		s.Set("events", fmt.Sprintf("apiVersion: v1\nkind: Event\nmetadata: {name: %s, namespace: default}\ninvolvedObject: {kind: Job, name: j, uid: %s}\nreason: %s\nmessage: because of %s\ntype: %s\nlastTimestamp: %s", name, uid, reason, canary, kind, time.Now().UTC().Format(time.RFC3339)))
 	}
 	event("e1", uid, "BackoffLimitExceeded", "Warning")
 	event("e2", "another", "NotMine", "Warning")
@@ -132,7 +132,7 @@ func TestCheckSaysWhyItFailed(t *testing.T) {
 		t.Fatalf("a failed Job is waited for: %v", err)
 	}
 	text := err.Error()
-	for _, want := range []string{"1 of 2 ready", "Job.batch/default/j: it failed: BackoffLimitExceeded", "pod j-1: container c: ended with 7: can't log in with ***", "job j: BackoffLimitExceeded: with ***"} {
+	for _, want := range []string{"1 of 2 ready", "Job.batch/default/j: it failed: BackoffLimitExceeded", "pod j-1: container c: ended with 7: can't log in with ***", "job j: BackoffLimitExceeded: because of ***"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing in %s", want, text)
 		}

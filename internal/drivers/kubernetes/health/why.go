@@ -99,6 +99,9 @@ func explain(ctx context.Context, cluster Cluster, bad []finding, secrets masks,
 			warnings[ns] = warningsIn(ctx, cluster, ns)
 		}
 		for _, w := range about(warnings[ns], family, changed(f.live, managers)) {
+			if strings.Contains(f.Why, clean(w.message, maxRaw)) {
+				continue // it says so already
+			}
 			texts = append(texts, fmt.Sprintf("%s %s: %s", strings.ToLower(w.kind), w.name, secrets.clip(joined(w.reason, w.message), maxText)))
 		}
 	}

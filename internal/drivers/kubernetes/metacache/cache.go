@@ -187,7 +187,7 @@ func (c *Cache) Knows(id string) bool {
 
 // Read remembers a target's objects and gives the fingerprint of what was read
 // of them just now: live gives the i-th, nil where it is not there. It must
-// come with its managed fields.
+// come with its managed fields. From then on the objects are followed.
 func (c *Cache) Read(id string, wants []Want, live func(i int) metav1.Object) string {
 	entries := make([]*entry, len(wants))
 	for i := range wants {
@@ -199,6 +199,11 @@ func (c *Cache) Read(id string, wants []Want, live func(i int) metav1.Object) st
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.remember(id, wants)
+	if c.Watch {
+		for _, it := range t.items {
+			c.feed(it)
+		}
+	}
 	t.baseline, t.noticed = fingerprint(t.items, func(i int) (entry, bool) {
 		if entries[i] == nil {
 			return entry{}, false

@@ -122,7 +122,7 @@ func (f *feed) follow(ctx context.Context, tried func()) error {
 	if err != nil {
 		return err
 	}
-	f.replace(entries)
+	isNew := f.replace(entries)
 	for misses := 0; misses < 3; {
 		w, err := f.open(ctx, version)
 		switch {
@@ -140,6 +140,8 @@ func (f *feed) follow(ctx context.Context, tried func()) error {
 		was := version
 		f.hear(true)
 		tried()
+		f.c.opened(f, isNew)
+		isNew = false
 		version, err = f.take(ctx, w, version)
 		f.hear(false)
 		if expired(err) || ctx.Err() != nil {
@@ -243,14 +245,15 @@ func (f *feed) hear(live bool) {
 	}
 }
 
-// replace takes over a list, and tells what moved meanwhile.
-func (f *feed) replace(entries map[string]entry) {
+// replace takes over a list, and tells what moved meanwhile; true when nothing
+// was known before.
+func (f *feed) replace(entries map[string]entry) bool {
 	f.mu.Lock()
 	old := f.entries
 	f.entries = entries
 	f.mu.Unlock()
 	if old == nil {
-		return
+		return true
 	}
 	for key, e := range entries {
 		if was, ok := old[key]; !ok || was != e {
@@ -262,6 +265,7 @@ func (f *feed) replace(entries map[string]entry) {
 			f.c.moved(f.kind, key, false)
 		}
 	}
+	return false
 }
 
 // read lists the metadata, page by page: of each object only its digest stays.

@@ -2,6 +2,7 @@ package metacache
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
@@ -21,6 +22,11 @@ func (c *Cache) moved(k *kind, key string, slight bool) {
 			c.dirty[t] = true
 		}
 	}
+	c.poke()
+}
+
+// poke has marked targets looked at; it is called with the lock.
+func (c *Cache) poke() {
 	if len(c.dirty) == 0 {
 		return
 	}
@@ -28,6 +34,24 @@ func (c *Cache) moved(k *kind, key string, slight bool) {
 	case c.signal <- struct{}{}:
 	default:
 	}
+}
+
+// opened looks again at what waited for a feed; if it is new, at all that it
+// has, for nobody has compared that with what was read before.
+func (c *Cache) opened(f *feed, isNew bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.noticing == 0 {
+		return
+	}
+	for key, targets := range f.kind.index {
+		if space, _, ok := strings.Cut(key, "/"); isNew && (f.namespace == "" || ok && space == f.namespace) {
+			for _, t := range targets {
+				c.dirty[t] = true
+			}
+		}
+	}
+	c.poke()
 }
 
 // whole tells that every change of an object counts for the target.
@@ -85,7 +109,9 @@ func (c *Cache) news() []string {
 		}
 		now, ok := c.glance(items)
 		c.mu.Lock()
-		if ok && t.baseline != "" && now != t.baseline && now != t.noticed {
+		if !ok {
+			c.dirty[t] = true // until the watch is back
+		} else if t.baseline != "" && now != t.baseline && now != t.noticed {
 			t.noticed = now
 			out = append(out, t.id)
 		}

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
@@ -40,7 +41,7 @@ func TestNotices(t *testing.T) {
 	await(t, "it listens", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.noticing == 1 })
 	c.Read("both", r.wants, r.live(r.wants))
 	c.Read("one", r.wants[:1], r.live(r.wants[:1]))
-	r.print(c, "both") // the feeds are there now
+	await(t, "the feeds are there", func() bool { _, ok := c.glance(c.targets["both"].items); return ok })
 	mapPrint := r.print(c, "one")
 
 	r.edit("apps/v1", "Deployment", "a", "status", set(int64(3), "status", "readyReplicas"))
@@ -73,4 +74,20 @@ func TestNotices(t *testing.T) {
 	got.take()
 	r.edit("rbac.authorization.k8s.io/v1", "ClusterRole", "c", "", func(u *unstructured.Unstructured) { u.SetLabels(nil) })
 	await(t, "one change more", func() bool { return slices.Equal(got.take(), []string{"both"}) })
+}
+
+// What changes before the watch has begun is told once it has.
+func TestNoticesOfTheBeginning(t *testing.T) {
+	r := newRig(t)
+	c := r.cache(Options{Watch: true})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var got told
+	go c.Notices(ctx, got.add)
+	await(t, "it listens", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.noticing == 1 })
+	live := r.live(r.wants)
+	was := []metav1.Object{live(0), live(1), live(2)}
+	r.edit("v1", "ConfigMap", "b", "", set("x", "data", "k"))
+	c.Read("t", r.wants, func(i int) metav1.Object { return was[i] })
+	await(t, "it is told", func() bool { return slices.Equal(got.take(), []string{"t"}) })
 }
