@@ -78,8 +78,30 @@ func Lenient(file string, body []byte) ([]Document, plan.Diagnostics) {
 	return documents(file, body, true)
 }
 
+// maxDense bounds the values of a file, before memory is taken for them.
+const maxDense = 3_000_000
+
+// dense counts what begins or ends a value. There are never more values.
+func dense(body []byte) bool {
+	if len(body) <= maxDense {
+		return false
+	}
+	n := 0
+	for _, c := range body {
+		switch c {
+		case '\n', ',', '[', '{', ':', '-', '?':
+			n++
+		}
+	}
+	return n > maxDense
+}
+
 func documents(file string, body []byte, lenient bool) ([]Document, plan.Diagnostics) {
 	var d plan.Diagnostics
+	if dense(body) {
+		d.Errorf(plan.Source{File: file, Line: 1}, "", "split it", "the file has too many values")
+		return nil, d
+	}
 	isJSON := path.Ext(file) == ".json" && !lenient
 	chunks := []chunk{{body, 1}}
 	if !isJSON {

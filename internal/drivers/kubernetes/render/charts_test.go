@@ -2,9 +2,13 @@ package render_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
+	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/drivers/kubernetes/render"
 	"trueup.dev/trueup/internal/plan"
 )
@@ -81,7 +85,7 @@ func TestChartsAsAWhole(t *testing.T) {
 		"file":        {map[string]string{"shop/values.schema.json": `{"$ref": "file:///etc/passwd"}`}, render.HelmSpec{}, nil, "shop/values.schema.json: the values of chart shop: the schema can't be used: failing loading \"file:///etc/passwd\": it refers to file:///etc/passwd, and nothing outside of the chart is read (set helm.skipSchema: true to go without it)"},
 		"dependency":  {map[string]string{"shop/Chart.yaml": "apiVersion: v2\nname: shop\nversion: 1.0.0\ndependencies:\n- {name: db, version: 1.0.0, repository: https://charts.example.com}\n"}, render.HelmSpec{}, nil, "shop/Chart.yaml: the chart db that it depends on is missing in charts/ (run helm dependency build and commit charts/)"},
 		"library":     {map[string]string{"shop/Chart.yaml": "apiVersion: v2\nname: shop\nversion: 1.0.0\ntype: library\n"}, render.HelmSpec{}, nil, "shop/Chart.yaml: shop is a library chart: it has nothing to apply (render a chart that uses it)"},
-		"kubeVersion": {map[string]string{"shop/Chart.yaml": "apiVersion: v2\nname: shop\nversion: 1.0.0\nkubeVersion: \">=1.50.0-0\"\n"}, render.HelmSpec{}, nil, "shop/Chart.yaml: the chart wants Kubernetes >=1.50.0-0, and this is v1.37.0 (set helm.kubeVersion if that is not the cluster's version)"},
+		"kubeVersion": {map[string]string{"shop/Chart.yaml": "apiVersion: v2\nname: shop\nversion: 1.0.0\nkubeVersion: \">=1.50.0-0\"\n"}, render.HelmSpec{KubeVersion: "1.37.0"}, nil, "shop/Chart.yaml: the chart wants Kubernetes >=1.50.0-0, and this is v1.37.0 (set helm.kubeVersion if that is not the cluster's version)"},
 		"broken":      {map[string]string{"shop/Chart.yaml": "apiVersion: v2\nname: [\n"}, render.HelmSpec{}, nil, "shop/Chart.yaml:2: cannot load Chart.yaml: error converting YAML to JSON: yaml: line 2: did not find expected node content"},
 		"values":      {nil, render.HelmSpec{ValuesFiles: []string{"v.yaml"}}, nil, `shop/v.yaml: there is no "shop/v.yaml" (name a file or directory of the repository)`},
 		"declared":    {nil, render.HelmSpec{ValuesFrom: map[string]string{"a.b": "none"}}, map[string]plan.Output{}, `spec.helm.valuesFrom.a.b: value "none" is used, but the target does not declare it under values`},
@@ -114,4 +118,76 @@ func TestChartsOfChartsAndTheirValues(t *testing.T) {
 	in.Spec.Helm.Values["tags"] = map[string]any{"extra": false}
 	_, got = rendered(t, in)
 	want(t, got, "ConfigMap/second near/templates/cm.yaml:1", "ConfigMap/c c/templates/a.yaml:1")
+}
+
+// TestWhatOnlyTheClusterKnowsIsNoMistakeYet: without a cluster a chart that
+// asks for one is not the whole truth; with it, the mistake stands.
+func TestWhatOnlyTheClusterKnowsIsNoMistakeYet(t *testing.T) {
+	for name, files := range map[string]map[string]string{
+		"version": {"shop/Chart.yaml": "apiVersion: v2\nname: shop\nversion: 1.0.0\nkubeVersion: \"<1.30.0-0\"\n", "shop/templates/svc.yaml": ""},
+		"kinds":   {"shop/templates/x.yaml": "{{ if not (.Capabilities.APIVersions.Has \"example.com/v1\") }}{{ fail \"needs example.com/v1\" }}{{ end }}"},
+	} {
+		in := render.Input{Path: "shop", Tree: tree(merged(shop(), files))}
+		res, _ := rendered(t, in)
+		if res.Diagnostics.Err() != nil || len(res.Incomplete) == 0 {
+			t.Errorf("%s: %v, %v", name, res.Diagnostics, res.Incomplete)
+		}
+		in.Capabilities = render.Capabilities{KubeVersion: "v1.37.0", APIVersions: []string{"v1"}}
+		if res, _ := rendered(t, in); res.Diagnostics.Err() == nil || len(res.Incomplete) > 0 {
+			t.Errorf("%s, with a cluster: %v, %v", name, res.Diagnostics, res.Incomplete)
+		}
+		in.Capabilities = render.Capabilities{KubeVersion: "v1.29.0", APIVersions: []string{"v1", "example.com/v1"}}
+		if res, _ := rendered(t, in); res.Diagnostics.Err() != nil {
+			t.Errorf("%s, with one that fits: %v", name, res.Diagnostics)
+		}
+	}
+}
+
+// TestTheNetworkTakesNoTimeFromRendering, and what it can't give now is no
+// mistake of the repository's.
+func TestTheNetworkTakesNoTimeFromRendering(t *testing.T) {
+	seal, _ := sealer(t)
+	render.SetLimits(t, 2*time.Second, 512)
+	source := &render.Source{URL: "oci://reg.example.com/charts/shop", Digest: "sha256:" + strings.Repeat("b", 64)}
+	in := render.Input{Path: "k", Tree: tree(map[string]string{"k/a.yaml": seal("a.yaml", sealedText)}), Spec: render.Spec{Helm: &render.HelmSpec{Source: source, ReleaseName: "x"}}}
+	body := []byte(packed(t, shop(), "shop"))
+	in.Fetch = func(context.Context, render.Source) ([]byte, error) {
+		time.Sleep(2200 * time.Millisecond)
+		return body, nil
+	}
+	res, _ := rendered(t, in)
+	clean(t, res)
+	away := fmt.Errorf("the key service: %w", driver.ErrUnreachable)
+	in.Fetch = func(context.Context, render.Source) ([]byte, error) { return nil, away }
+	in.Decrypt = func(context.Context, string, []byte) ([]byte, error) { return nil, away }
+	if _, err := render.Render(t.Context(), in); !errors.Is(err, driver.ErrUnreachable) {
+		t.Error(err)
+	}
+	in.Spec.Helm.Source, in.Spec.Helm.Chart, in.Spec.Helm.ValuesFiles = nil, "../shop", []string{"a.yaml"}
+	in.Tree = tree(merged(shop(), map[string]string{"k/a.yaml": seal("a.yaml", sealedText)}))
+	if _, err := render.Render(t.Context(), in); !errors.Is(err, driver.ErrUnreachable) {
+		t.Error(err)
+	}
+	in.Spec.Helm = nil
+	if _, err := render.Render(t.Context(), in); !errors.Is(err, driver.ErrUnreachable) {
+		t.Error(err)
+	}
+}
+
+// TestManyFilesAreReadElsewhere: what is large is read in a process of its own.
+func TestManyFilesAreReadElsewhere(t *testing.T) {
+	files := map[string]string{}
+	for i := range 50 {
+		files[fmt.Sprintf("k/%d.yaml", i)] = configMap(fmt.Sprintf("c%d", i)) + "data: {x: " + strings.Repeat("x", 100_000) + "}\n"
+	}
+	res, got := rendered(t, render.Input{Path: "k", Tree: tree(files)})
+	clean(t, res)
+	if len(got) != 50 {
+		t.Error(len(got))
+	}
+	render.SetLimits(t, 20*time.Second, 8)
+	res, _ = rendered(t, render.Input{Path: "k", Tree: tree(files)})
+	if err := res.Diagnostics.Err(); err == nil || !strings.Contains(err.Error(), "MiB") {
+		t.Error(err)
+	}
 }

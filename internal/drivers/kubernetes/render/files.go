@@ -13,9 +13,11 @@ import (
 
 // Limits of one rendering.
 const (
-	maxFiles   = 20_000
-	maxFile    = 16 << 20
-	maxBytes   = 256 << 20
+	maxFiles = 20_000
+	maxFile  = 16 << 20
+	maxBytes = 128 << 20
+	// maxHere bounds what is read without a process for it.
+	maxHere    = 4 << 20
 	maxObjects = 50_000
 )
 
@@ -26,6 +28,7 @@ type files struct {
 	decrypt func(ctx context.Context, name string, data []byte) ([]byte, error)
 	count   int
 	bytes   int64
+	here    int64 // what may be read in this process; 0 is any number
 	secrets *secrets
 	sealed  map[string]bool   // files that stay encrypted
 	shown   map[string][]byte // decrypted files as they lie in Git
@@ -35,6 +38,9 @@ type files struct {
 func newFiles(ctx context.Context, in Input) *files {
 	return &files{ctx: ctx, tree: in.Tree, decrypt: in.Decrypt, secrets: newSecrets(), sealed: map[string]bool{}, shown: map[string][]byte{}, notes: map[string]bool{}}
 }
+
+// errElsewhere tells that there is too much to be read in this process.
+var errElsewhere = errors.New("too much to be rendered in this process")
 
 // tooMuch is a limit that the repository's content exceeds.
 type tooMuch string
@@ -57,7 +63,10 @@ func (f *files) read(name string) ([]byte, error) {
 	if len(b) > maxFile {
 		return nil, tooMuch(fmt.Sprintf("%s has more than %d bytes", name, maxFile))
 	}
-	if f.bytes += int64(len(b)); f.bytes > maxBytes {
+	if f.bytes += int64(len(b)); f.here > 0 && f.bytes > f.here {
+		return nil, errElsewhere
+	}
+	if f.bytes > maxBytes {
 		return nil, tooMuch(fmt.Sprintf("more than %d bytes are read", maxBytes))
 	}
 	return b, nil

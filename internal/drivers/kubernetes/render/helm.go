@@ -1,6 +1,7 @@
 package render
 
 import (
+	"bytes"
 	"fmt"
 	"path"
 	"slices"
@@ -8,6 +9,7 @@ import (
 
 	"helm.sh/helm/v4/pkg/chart/common"
 	"helm.sh/helm/v4/pkg/chart/common/util"
+	"helm.sh/helm/v4/pkg/chart/loader/archive"
 	chart "helm.sh/helm/v4/pkg/chart/v2"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
 	chartutil "helm.sh/helm/v4/pkg/chart/v2/util"
@@ -62,6 +64,9 @@ func (r *run) helm() error {
 	}
 	h.same(first)
 	h.used.warn(h, first)
+	if h.out.Diagnostics.Err() != nil && h.guessed() {
+		h.note("the chart of %s asks what the cluster can do, which is not known here", h.in.Path)
+	}
 	r.soften()
 	return nil
 }
@@ -130,8 +135,8 @@ func (h *release) once() (out *output, failed bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	if k := c.Metadata.KubeVersion; k != "" && !chartutil.IsCompatibleRange(k, caps.KubeVersion.String()) {
-		return nil, false, bad(h.file, 0, "set helm.kubeVersion if that is not the cluster's version", "the chart wants Kubernetes %s, and this is %s", k, caps.KubeVersion.Version)
+	if err := h.wanted(c, caps); err != nil {
+		return nil, false, err
 	}
 	values := deepCopy(h.values)
 	if err := chartutil.ProcessDependencies(c, values); err != nil {
@@ -158,6 +163,27 @@ func (h *release) once() (out *output, failed bool, err error) {
 		}
 	}
 	return out, err != nil, err
+}
+
+// wanted checks the version of Kubernetes that a chart wants. Where nobody
+// knows the cluster's version the session finds out.
+func (h *release) wanted(c *chart.Chart, caps *common.Capabilities) error {
+	k := c.Metadata.KubeVersion
+	switch {
+	case k == "" || chartutil.IsCompatibleRange(k, caps.KubeVersion.String()):
+		return nil
+	case h.in.Capabilities.KubeVersion == "" && h.helmSpec().KubeVersion == "":
+		h.note("the chart of %s wants Kubernetes %s, and which the cluster has is not known here", h.in.Path, k)
+		return nil
+	}
+	return bad(h.file, 0, "set helm.kubeVersion if that is not the cluster's version", "the chart wants Kubernetes %s, and this is %s", k, caps.KubeVersion.Version)
+}
+
+// guessed tells that a mistake may come from not knowing the cluster: the
+// chart asks what it can do, and nobody has said.
+func (h *release) guessed() bool {
+	return h.in.Capabilities.APIVersions == nil && h.in.Capabilities.KubeVersion == "" &&
+		slices.ContainsFunc(h.files.list, func(f *archive.BufferedFile) bool { return bytes.Contains(f.Data, []byte(".Capabilities")) })
 }
 
 // load makes a fresh chart: rendering changes it.

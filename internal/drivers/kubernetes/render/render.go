@@ -90,9 +90,13 @@ func Render(ctx context.Context, in Input) (*Result, error) {
 	if err != nil {
 		return r.result(), r.failure(err)
 	}
-	if format == Plain {
+	err = errElsewhere
+	if format == Plain && len(in.Spec.Templates) == 0 {
+		r.files.here = maxHere
 		err = r.evaluate(format)
-	} else {
+	}
+	if errors.Is(err, errElsewhere) {
+		r = newRun(ctx, in)
 		err = r.failure(r.sandboxed(format))
 	}
 	if err != nil {

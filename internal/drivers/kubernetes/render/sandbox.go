@@ -29,7 +29,7 @@ const childName = "trueup-render"
 var (
 	maxTime         = 60 * time.Second
 	maxMemory int64 = 1 << 30
-	maxAnswer int64 = 256 << 20
+	maxAnswer int64 = 96 << 20
 )
 
 // children bounds how many run at once.
@@ -43,12 +43,15 @@ func (r *run) sandboxed(format Format) error {
 	case <-r.ctx.Done():
 		return r.ctx.Err()
 	}
-	ctx, cancel := context.WithTimeout(r.ctx, maxTime)
+	ctx, cancel := context.WithCancel(r.ctx)
 	defer cancel()
 	c, err := startChild(ctx)
 	if err != nil {
 		return fmt.Errorf("the process that renders can't be started: %w", err)
 	}
+	c.clock = &clock{left: maxTime, end: cancel}
+	c.clock.run()
+	defer c.clock.pause()
 	err = c.serve(r, format)
 	return r.ended(ctx, c, c.stop(err))
 }
@@ -86,6 +89,26 @@ type child struct {
 	said     *tail
 	failed   error // what kept a file from being read, which no commit can mend
 	tooLarge bool
+	clock    *clock
+}
+
+// clock ends a child that takes too long. What others take meanwhile, the
+// network above all, doesn't count.
+type clock struct {
+	left  time.Duration
+	since time.Time
+	timer *time.Timer
+	end   func()
+}
+
+func (c *clock) run() {
+	c.since = time.Now()
+	c.timer = time.AfterFunc(max(c.left, time.Millisecond), c.end)
+}
+
+func (c *clock) pause() {
+	c.timer.Stop()
+	c.left -= time.Since(c.since)
 }
 
 func startChild(ctx context.Context) (*child, error) {

@@ -2,11 +2,13 @@ package render
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"path"
 	"regexp"
 	"strings"
 
+	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/drivers/kubernetes/manifest"
 	"trueup.dev/trueup/internal/plan"
 )
@@ -62,7 +64,10 @@ func (f *files) open(name string) ([]byte, error) {
 		return withoutKeys(name, body), nil
 	}
 	plain, err := f.decrypt(f.ctx, name, body)
-	if err != nil {
+	switch {
+	case errors.Is(err, driver.ErrUnreachable), f.ctx.Err() != nil:
+		return nil, fmt.Errorf("%s can't be decrypted now: %w", name, err)
+	case err != nil:
 		return nil, &badFile{plan.Diagnostic{Severity: plan.Error, Source: plan.Source{File: name}, Message: "it can't be decrypted: " + err.Error(), Mend: "encrypt it for a key that connect.sops of the environment has"}}
 	}
 	f.remember(name, body, plain)

@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/drivers/kubernetes/manifest"
 	"trueup.dev/trueup/internal/plan"
 )
@@ -95,11 +96,16 @@ func (c *child) answer(r *run, a ask) (out answer) {
 	case "stat":
 		out.Dir, _, err = statOf(r.files.tree, a.Name)
 	case "decrypt":
-		if out.Data, err = r.in.Decrypt(r.ctx, a.Name, a.Data); err != nil {
+		c.clock.pause()
+		out.Data, err = r.in.Decrypt(r.ctx, a.Name, a.Data)
+		c.clock.run()
+		if err != nil && !errors.Is(err, driver.ErrUnreachable) && r.ctx.Err() == nil {
 			return answer{Err: err.Error(), Kind: "refused"}
 		}
 	case "fetch":
+		c.clock.pause()
 		out.Data, err = r.in.Fetch(r.ctx, a.Source)
+		c.clock.run()
 	case "lookup":
 		out.Data, err = r.lookedUp(a.Name)
 	default:
