@@ -88,7 +88,7 @@ func TestWhatErrorsMean(t *testing.T) {
 
 func TestALostAnswerLeavesAWriteUncertain(t *testing.T) {
 	s := kubefake.New(t)
-	c, ctx := open(t, s, within(300*time.Millisecond)), context.Background()
+	c, ctx := open(t, s, within(700*time.Millisecond)), context.Background()
 	m := mapping(t, c, configMap)
 	apply := func(ctx context.Context) error {
 		_, err := c.Apply(ctx, m, object(t, settings), kube.ApplyOptions{Manager: "trueup"})
@@ -114,7 +114,7 @@ func TestALostAnswerLeavesAWriteUncertain(t *testing.T) {
 		undo()
 	}
 	late := s.Delay(func(kubefake.Request) time.Duration { return time.Hour })
-	if err := apply(ctx); meant(err) != "uncertain unreachable" || !strings.Contains(err.Error(), "no answer within 300ms") {
+	if err := apply(ctx); meant(err) != "uncertain unreachable" || !strings.Contains(err.Error(), "no answer within 700ms") {
 		t.Errorf("no answer: %v", err)
 	}
 	late()

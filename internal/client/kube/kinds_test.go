@@ -78,14 +78,25 @@ func TestAKindIsNotGoneBecauseItsServerIsDown(t *testing.T) {
 	mapping(t, c, widget)
 }
 
-// A proxy that has lost its way answers 404 to everything.
+// A proxy that has lost its way answers 404 to everything, or something else.
 func TestWhatIsNoAPIServerHasNoOpinionOnKinds(t *testing.T) {
-	h := httptest.NewServer(http.NotFoundHandler())
-	defer h.Close()
-	c := dial(t, []byte("current-context: c\nclusters: [{name: c, cluster: {server: \""+h.URL+"\"}}]\nusers: [{name: u, user: {token: t}}]\ncontexts: [{name: c, context: {cluster: c, user: u}}]"))
-	_, err := c.Mapping(context.Background(), widget)
-	if !errors.Is(err, driver.ErrUnreachable) || errors.Is(err, kube.ErrNoKind) {
-		t.Errorf("%v", err)
+	for name, handler := range map[string]http.HandlerFunc{
+		"404":   http.NotFound,
+		"JSON":  func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("{}")) },
+		"HTML":  func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) },
+		"login": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/login", http.StatusFound) },
+	} {
+		h := httptest.NewServer(handler)
+		c := dial(t, kubeconfigOf(h.URL, nil, ""))
+		for _, k := range []schema.GroupVersionKind{widget, configMap} {
+			if _, err := c.Mapping(context.Background(), k); err == nil || errors.Is(err, kube.ErrNoKind) {
+				t.Errorf("%s, %s: %v", name, k.Kind, err)
+			}
+			if _, err := c.Preferred(context.Background(), k.GroupKind()); err == nil || errors.Is(err, kube.ErrNoKind) {
+				t.Errorf("%s, %s: %v", name, k.Kind, err)
+			}
+		}
+		h.Close()
 	}
 }
 

@@ -191,15 +191,13 @@ func TestClosedClustersLeaveNothingBehind(t *testing.T) {
 	use := func() {
 		c := open(t, s)
 		m := mapping(t, c, configMap)
-		ctx, cancel := context.WithCancel(ctx)
 		w, err := c.WatchMeta(ctx, m, "", "0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		cancel()
+		c.Close()
 		for range w.ResultChan() {
 		}
-		c.Close()
 	}
 	use()
 	gone := func() bool { return s.Connections() == 0 }
