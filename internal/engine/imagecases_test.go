@@ -143,6 +143,26 @@ func kustomized(name, tag, digest string) string {
 	return fmt.Sprintf("images: # of %s\n  - name: %s\n    newTag: %q   # the tag\n    digest: %q\n", name, name, tag, digest)
 }
 
+// TestARegistryThatIsAwayIsAskedOnce in each round, however many images of it
+// are followed.
+func TestARegistryThatIsAwayIsAskedOnce(t *testing.T) {
+	images := strings.Replace(shopManifest, "      - {", "      - {image: HUB/acme/one, follow: {semver: 1.x}, fields: [{file: values.yaml, path: $.image.tag}]}\n      - {image: HUB/acme/two, follow: {semver: 1.x}, fields: [{file: values.yaml, path: $.image.tag}]}\n      - {", 1)
+	w := newImages(t, onForge, "infra", images, map[string]string{"web/values.yaml": shopValues("1.2.3")})
+	w.hub.set(func(rw http.ResponseWriter, _ *http.Request) bool { rw.WriteHeader(http.StatusBadGateway); return true })
+	w.start()
+	w.stateOf("the outage is said of the last", 2, func(f edit.Followed) bool { return strings.Contains(f.Error, "unreachable") })
+	w.stop()
+	w.ahead.Store(-int64(time.Hour)) // nothing comes due by the clock
+	before := w.hub.requests()
+	w.start()
+	if all, err := w.e.CheckImages(context.Background(), "user:ada", edit.Check{DryRun: true}); err != nil || len(all) != 3 || all[2].Error == "" {
+		t.Fatalf("%+v, %v", all, err)
+	}
+	if n := w.hub.requests() - before; n != 1 {
+		t.Errorf("%d requests in one round", n)
+	}
+}
+
 // TestImagesInAGroup: one pull request for all, also where targets share their
 // files; a tag and its digest are one; what is refused is refused by itself.
 func TestImagesInAGroup(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"trueup.dev/trueup/internal/config"
+	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/follow"
 )
 
@@ -15,6 +16,7 @@ import (
 type asked struct {
 	lists   map[string]tagList
 	digests map[string]tagDigest
+	away    map[*config.Registry]error // that did not answer: they are not asked again
 }
 
 type tagList struct {
@@ -28,11 +30,27 @@ type tagDigest struct {
 	err     error
 }
 
+// lookTime bounds the look at one image.
+const lookTime = 2 * time.Minute
+
 // look asks the registry about one image. What is not answered stays as it was.
 func (r *imageRound) look(ctx context.Context, im config.Image, old seenImage) seenImage {
 	now := old
 	now.Tried, now.Error, now.Wait = r.e.clock(), "", time.Time{}
-	if err := r.newest(ctx, im, &now); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	reg := r.registryOf(im)
+	err := r.asked.away[reg]
+	if err == nil {
+		err = r.newest(ctx, im, &now)
+	}
+	if err != nil {
+		if reg != nil && errors.Is(err, driver.ErrUnreachable) {
+			if r.asked.away == nil {
+				r.asked.away = map[*config.Registry]error{}
+			}
+			r.asked.away[reg] = err
+		}
 		now = old
 		now.Tried, now.Error, now.Wait = r.e.clock(), err.Error(), time.Time{}
 		var limited interface{ RetryAt() time.Time }

@@ -28,6 +28,29 @@ type ground struct {
 	branch string // that is followed, and that changes go to
 	head   string // its commit
 	bot    git.Person
+	files  map[string]rawFile // read so far, by commit and name
+}
+
+// rawFile is what came of reading a file.
+type rawFile struct {
+	body []byte
+	err  error
+}
+
+// raw reads a file of a commit, each once.
+func (g *ground) raw(ctx context.Context, commit, name string) ([]byte, error) {
+	key := commit + ":" + name
+	if f, ok := g.files[key]; ok {
+		return f.body, f.err
+	}
+	files, err := g.mirror.Raw(ctx, commit, name)
+	if err == nil || errors.Is(err, source.ErrNoRef) {
+		if g.files == nil {
+			g.files = map[string]rawFile{}
+		}
+		g.files[key] = rawFile{files[name], err}
+	}
+	return files[name], err
 }
 
 // errNoBranch says that a repository has no branch that changes could go to.
@@ -85,7 +108,7 @@ func (g *ground) read(ctx context.Context, commit, targetPath string, f edit.Fie
 	}
 	var first error
 	for _, name := range candidates {
-		files, err := g.mirror.Raw(ctx, commit, name)
+		body, err := g.raw(ctx, commit, name)
 		if err != nil {
 			if first == nil {
 				first = err
@@ -96,7 +119,7 @@ func (g *ground) read(ctx context.Context, commit, targetPath string, f edit.Fie
 			return f, edit.Value{}, err
 		}
 		f.File = name
-		v, err := edit.Get(files[name], f)
+		v, err := edit.Get(body, f)
 		return f, v, err
 	}
 	return f, edit.Value{}, first
