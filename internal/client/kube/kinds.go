@@ -165,21 +165,26 @@ func (k *kinds) whole(ctx context.Context) (*known, error) {
 	return now, nil
 }
 
-// Served gives all kinds that the server has, asked anew, in every version. It
-// is whole or an error.
-func (c *Cluster) Served(ctx context.Context) ([]schema.GroupVersionKind, error) {
-	now, err := c.kinds.whole(ctx)
-	if err != nil {
-		return nil, err
+// Served gives all kinds that the server has, asked anew, in every version, and
+// the versions whose kinds nobody could tell because the server that has them
+// does not answer (an aggregated API).
+func (c *Cluster) Served(ctx context.Context) (out []schema.GroupVersionKind, silent []schema.GroupVersion, err error) {
+	if err := c.kinds.lock.take(ctx); err != nil {
+		return nil, nil, err
 	}
-	var out []schema.GroupVersionKind
+	defer c.kinds.lock.free()
+	now, err := c.kinds.ask.all(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	silent = slices.SortedFunc(maps.Keys(now.failed), func(a, b schema.GroupVersion) int { return strings.Compare(a.String(), b.String()) })
 	for _, kinds := range now.kinds {
 		for _, m := range kinds {
 			out = append(out, m.Kind)
 		}
 	}
 	slices.SortFunc(out, func(a, b schema.GroupVersionKind) int { return strings.Compare(a.String(), b.String()) })
-	return out, nil
+	return out, silent, nil
 }
 
 // Kinds gives all kinds that the server has, asked anew, each in the version

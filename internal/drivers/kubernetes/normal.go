@@ -27,6 +27,19 @@ func normalise(o *manifest.Object, whole bool, d *plan.Diagnostics) {
 	if isSecret(o.Unstructured) {
 		secretData(o, whole, d)
 	}
+	if isAggregated(o.Unstructured) {
+		delete(o.Object, "rules")
+	}
+}
+
+// isAggregated tells that a cluster role's rules are those of other roles: a
+// controller writes them, whatever stands there.
+//
+// Source: https://kubernetes.io/docs/reference/access-authn-authz/rbac/#aggregated-clusterroles
+func isAggregated(u *unstructured.Unstructured) bool {
+	gk := u.GroupVersionKind().GroupKind()
+	rule, ok := u.Object["aggregationRule"].(map[string]any)
+	return gk.Group == "rbac.authorization.k8s.io" && gk.Kind == "ClusterRole" && ok && len(rule) > 0
 }
 
 func empty(v any) bool {

@@ -117,7 +117,7 @@ func (c *capabilities) of(ctx context.Context, cluster *kube.Cluster) (render.Ca
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.at.IsZero() || time.Since(c.at) > capabilitiesFor {
-		is, err := ask(ctx, cluster)
+		is, err := ask(ctx, cluster, c.is)
 		if err != nil {
 			return is, fmt.Errorf("what the cluster can do: %w", err)
 		}
@@ -126,13 +126,23 @@ func (c *capabilities) of(ctx context.Context, cluster *kube.Cluster) (render.Ca
 	return c.is, nil
 }
 
-func ask(ctx context.Context, cluster *kube.Cluster) (is render.Capabilities, err error) {
+// ask asks the cluster. The kinds of an aggregated API that does not answer are
+// those that it had before: one that is down must not change what charts make.
+func ask(ctx context.Context, cluster *kube.Cluster, before render.Capabilities) (is render.Capabilities, err error) {
 	if is.KubeVersion, err = cluster.Version(ctx); err != nil {
 		return is, err
 	}
-	kinds, err := cluster.Served(ctx)
+	kinds, silent, err := cluster.Served(ctx)
 	if err != nil {
 		return is, err
+	}
+	for _, v := range silent {
+		is.APIVersions = append(is.APIVersions, v.String())
+		for _, known := range before.APIVersions {
+			if strings.HasPrefix(known, v.String()+"/") {
+				is.APIVersions = append(is.APIVersions, known)
+			}
+		}
 	}
 	for _, k := range kinds {
 		v := k.GroupVersion().String()

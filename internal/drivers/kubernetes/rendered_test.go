@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/drivers/kubernetes"
 	"trueup.dev/trueup/internal/drivers/kubernetes/render"
@@ -51,6 +53,44 @@ data:
 	}
 	c := b.only(p, "ConfigMap/shop/one", plan.Create)
 	contains(t, string(c.After), "v1.36.9", `"gadgets":"true"`)
+}
+
+// TestChartsGoOnWithoutAnAggregatedAPI: one server behind the API server does
+// not answer, which is no reason to leave charts alone.
+func TestChartsGoOnWithoutAnAggregatedAPI(t *testing.T) {
+	b := newBed(t, nil)
+	b.Set("kubectl", gadgets)
+	b.Down("example.com/v1", true)
+	in := b.input()
+	in.Tree = fstest.MapFS{
+		"app/Chart.yaml": {Data: []byte("apiVersion: v2\nname: app\nversion: 1.0.0\n")},
+		"app/templates/a.yaml": {Data: []byte(`apiVersion: v1
+kind: ConfigMap
+metadata: {name: one, namespace: shop}
+data:
+  gadgets: {{ .Capabilities.APIVersions.Has "example.com/v1" | quote }}
+  apps: {{ .Capabilities.APIVersions.Has "apps/v1/Deployment" | quote }}
+`)}}
+	p, err := b.prepared(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := b.only(p, "ConfigMap/shop/one", plan.Create)
+	contains(t, string(c.After), `"gadgets":"true"`, `"apps":"true"`)
+}
+
+// TestAggregatedRoles: a controller writes the rules of an aggregated role, so
+// that they are neither sent nor compared.
+func TestAggregatedRoles(t *testing.T) {
+	b := newBed(t, nil)
+	role := "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: all}\naggregationRule: {clusterRoleSelectors: [{matchLabels: {a: b}}]}\nrules: []\n"
+	b.sync(role)
+	b.Edit("clusterrole-aggregation-controller", "rbac.authorization.k8s.io/v1", "ClusterRole", "", "all", "", func(u *unstructured.Unstructured) {
+		u.Object["rules"] = []any{map[string]any{"apiGroups": []any{""}, "resources": []any{"pods"}, "verbs": []any{"get"}}}
+	})
+	if p := b.plan(role); !p.Empty() {
+		t.Errorf("rules of the controller make a difference:\n%s", written(p))
+	}
 }
 
 // TestEncryptedFilesAreOpened with the environment's keys, and never shown.

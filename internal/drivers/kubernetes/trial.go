@@ -158,7 +158,7 @@ func (s *set) compare(o *object) error {
 		return nil
 	}
 	o.trial.equal = diff.Equal(diff.Clean(o.live), diff.Clean(o.trial.after))
-	same, err := diff.SameOwner(o.live, o.trial.after, manager)
+	same, err := diff.SameOwner(o.live, o.trial.after, o.send, manager)
 	if err != nil {
 		return err
 	}

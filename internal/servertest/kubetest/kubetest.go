@@ -96,6 +96,7 @@ func (c *Cluster) Again() error {
 		return err
 	}
 	c.cmd = exec.Command(c.program, c.args...)
+	c.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + c.Dir, "TMPDIR=" + os.TempDir()} // no proxy stands before webhooks
 	c.cmd.Stdout, c.cmd.Stderr = log, log
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := c.cmd.Start(); err != nil {

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -37,8 +38,9 @@ func Fields(e metav1.ManagedFieldsEntry) (*fieldpath.Set, error) {
 }
 
 // SameOwner tells that two states of an object give a manager the same fields
-// in the same version.
-func SameOwner(a, b *unstructured.Unstructured, manager string) (bool, error) {
+// in the same version. Fields that are asked for as empty don't count: the
+// server drops them when it makes an object, and finds them the next time.
+func SameOwner(a, b, asked *unstructured.Unstructured, manager string) (bool, error) {
 	if version(a, manager) != version(b, manager) {
 		return false, nil
 	}
@@ -47,7 +49,53 @@ func SameOwner(a, b *unstructured.Unstructured, manager string) (bool, error) {
 	if err := errors.Join(err, err2); err != nil {
 		return false, err
 	}
-	return x.Equals(y), nil
+	if x.Equals(y) {
+		return true, nil
+	}
+	same := true
+	x.Difference(y).Union(y.Difference(x)).Iterate(func(p fieldpath.Path) { same = same && hollow(asked.Object, p) })
+	return same, nil
+}
+
+// hollow tells that an object has nothing at a path, or something empty.
+func hollow(v any, p fieldpath.Path) bool {
+	for _, e := range p {
+		switch x := v.(type) {
+		case map[string]any:
+			if e.FieldName == nil {
+				return false
+			}
+			v = x[*e.FieldName]
+		case []any:
+			i := slices.IndexFunc(x, func(item any) bool { return isItem(item, e) })
+			if i < 0 {
+				return false
+			}
+			v = x[i]
+		default:
+			return v == nil
+		}
+	}
+	switch x := v.(type) {
+	case map[string]any:
+		return len(x) == 0
+	case []any:
+		return len(x) == 0
+	}
+	return v == nil
+}
+
+// isItem tells that a path element names an item of a list by its key.
+func isItem(item any, e fieldpath.PathElement) bool {
+	if e.Key == nil {
+		return false
+	}
+	var names []string
+	for _, f := range *e.Key {
+		names = append(names, f.Name)
+	}
+	k, ok := keyed(item, names)
+	return ok && k.Equals(e)
 }
 
 func version(u *unstructured.Unstructured, manager string) string {
