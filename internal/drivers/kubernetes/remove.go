@@ -49,13 +49,16 @@ func (s *set) goneUID(ctx context.Context, o *object, uid types.UID) error {
 	defer cancel()
 	said := ""
 	var last *unstructured.Unstructured
+	unread := ""
 	for delay := 20 * time.Millisecond; ; delay = min(2*delay, 2*time.Second) {
 		u, err := s.cluster.Get(wait, o.mapping, o.ref.Namespace, o.ref.Name)
 		switch {
 		case errors.Is(err, kube.ErrNotFound), err == nil && u.GetUID() != uid:
 			return nil
+		case err != nil && wait.Err() == nil:
+			unread = ", and can't be read: " + o.mask(err).Error()
 		case err == nil:
-			last = u
+			last, unread = u, ""
 			if why := lingers(u); why != said && delay > 200*time.Millisecond {
 				said = why
 				s.run.Logf("%s: waiting until it is gone%s", o.ref, why)
@@ -65,7 +68,7 @@ func (s *set) goneUID(ctx context.Context, o *object, uid types.UID) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-wait.Done():
-			return unfinished{fmt.Errorf("it is being deleted and still there after %s%s", s.spec.Wait.gone(), lingers(last))}
+			return unfinished{fmt.Errorf("it is being deleted and still there after %s%s%s", s.spec.Wait.gone(), unread, lingers(last))}
 		case <-time.After(delay):
 		}
 	}

@@ -24,7 +24,8 @@ type Part int
 // The parts in their order.
 const (
 	// Ground is the namespaces and custom resource definitions that are not
-	// there yet: nothing else can be written before.
+	// there yet: nothing else can be written before. Adoptions, which change
+	// nothing, go along.
 	Ground Part = iota
 	// Before is the PreSync hooks.
 	Before
@@ -110,6 +111,9 @@ func placeOf(s *Step) place {
 		return hookPlace(s, rank)
 	}
 	switch {
+	case s.Action == plan.Adopt:
+		// It changes nothing that anybody would have to wait for.
+		return place{part: Ground, group: behind}
 	case s.Action == plan.Delete:
 		return place{part: Deletes, wave: -s.wave(), group: -rank}
 	case s.Action == plan.Create && rank <= rankDefinition && !s.Marks.Placed:

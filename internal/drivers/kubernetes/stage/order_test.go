@@ -25,7 +25,7 @@ var someKinds = []manifest.Ref{
 func drawStep(t *rapid.T) stage.Step {
 	s := stage.Step{Ref: rapid.SampledFrom(someKinds).Draw(t, "kind")}
 	s.Ref.Name = rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "name")
-	s.Action = rapid.SampledFrom([]plan.Action{plan.Create, plan.Update, plan.Replace, plan.Delete}).Draw(t, "action")
+	s.Action = rapid.SampledFrom([]plan.Action{plan.Create, plan.Update, plan.Replace, plan.Delete, plan.Adopt}).Draw(t, "action")
 	if rapid.Bool().Draw(t, "placed") {
 		s.Marks.Placed, s.Marks.Wave = true, rapid.IntRange(-2, 2).Draw(t, "wave")
 	}
@@ -91,7 +91,7 @@ func ground(p placed) bool {
 
 func inOrder(t *rapid.T, a, b placed) {
 	deleteA, deleteB := a.Action == plan.Delete, b.Action == plan.Delete
-	ordinary := a.Phase == "" && b.Phase == ""
+	ordinary := a.Phase == "" && b.Phase == "" && a.Action != plan.Adopt && b.Action != plan.Adopt
 	fatal := func(why string) { t.Fatalf("%s:\n%+v\n%+v", why, a, b) }
 	switch {
 	case deleteA && !deleteB && b.Phase != stage.PostSync && b.Phase != stage.SyncFail:
@@ -112,7 +112,7 @@ func inOrder(t *rapid.T, a, b placed) {
 		fatal("two hooks run at once")
 	case a.Phase != "" && a.Phase == b.Phase && a.Marks.Hook.Order > b.Marks.Hook.Order:
 		fatal("hooks are out of order")
-	case b.Phase == stage.PreSync && a.Phase != stage.PreSync && (a.Action != plan.Create || a.Marks.Placed):
+	case b.Phase == stage.PreSync && a.Phase != stage.PreSync && a.Action != plan.Adopt && (a.Action != plan.Create || a.Marks.Placed):
 		fatal("a PreSync hook runs after an ordinary write")
 	case a.Phase == stage.PostSync && b.Phase != stage.PostSync && b.Phase != stage.SyncFail:
 		fatal("a PostSync hook runs before something else")
