@@ -20,6 +20,7 @@ import (
 	"trueup.dev/trueup/internal/drivers/dns"
 	commands "trueup.dev/trueup/internal/drivers/exec"
 	"trueup.dev/trueup/internal/drivers/files"
+	"trueup.dev/trueup/internal/drivers/kubernetes"
 	"trueup.dev/trueup/internal/drivers/tofu"
 	"trueup.dev/trueup/internal/engine"
 	"trueup.dev/trueup/internal/plan"
@@ -127,7 +128,7 @@ func (w *world) drivers() driver.Registry {
 	if w.files != nil {
 		onDisk = w.files
 	}
-	r, err := driver.NewRegistry(onDisk, dns.New(), tofu.New(), commands.New(), fleet{})
+	r, err := driver.NewRegistry(onDisk, dns.New(), tofu.New(), commands.New(), kubernetes.New(), fleet{})
 	if err != nil {
 		w.t.Fatal(err)
 	}
