@@ -111,14 +111,19 @@ func (p *parent) work(j *job) ([]byte, error) {
 	}
 	r := newRun(context.Background(), in)
 	if err := r.evaluate(j.Format); err != nil {
-		return nil, err
+		return nil, errors.New(r.files.secrets.scrub(err.Error()))
 	}
 	return r.send()
 }
 
-// evaluate renders in this process.
-func (r *run) evaluate(format Format) error {
-	var err error
+// evaluate renders in this process. What a library did not foresee ends this
+// rendering alone, and shows no secret.
+func (r *run) evaluate(format Format) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("rendering %s failed: %s", r.in.Path, r.files.secrets.scrub(fmt.Sprint(p)))
+		}
+	}()
 	switch format {
 	case Helm:
 		err = r.helm()

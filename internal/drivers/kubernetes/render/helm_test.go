@@ -82,13 +82,15 @@ func TestHelmMistakesHaveTheirPlace(t *testing.T) {
 
 func TestHelmChanceIsAMistake(t *testing.T) {
 	for name, c := range map[string]struct{ text, message string }{
-		"random": {"stringData:\n  p: {{ randAlphaNum 20 }}", `shop/templates/x.yaml:6: each rendering gives another Secret/shop/x, at /stringData/p: it goes by chance (give the chart the value that it makes up, name an existing Secret, or set helm.mode: release)`},
-		"clock":  {"stringData:\n  p: {{ now | date \"2006-01\" | quote }}", `shop/templates/x.yaml:6: each rendering gives another Secret/shop/x, at /stringData/p: it goes by chance or by the clock (give the chart the value that it makes up, name an existing Secret, or set helm.mode: release)`},
-		"unused": {"{{- $x := randAlphaNum 5 }}{{ $y := uuidv4 }}", ""},
-		"lookup": {"{{- $x := lookup \"v1\" \"Secret\" \"a\" \"b\" }}\ndata: {{ toJson $x }}", `shop/templates/x.yaml:5: warning: lookup gives nothing: rendering asks no cluster (set helm.mode: release if the chart counts on it, or give it the value)`},
-		"keys":   {"stringData:\n  p: {{ dict \"a\" 1 \"b\" 2 \"c\" 3 \"d\" 4 \"e\" 5 | keys | toJson | quote }}", ""},
-		"dns":    {"stringData: {a: \"{{ getHostByName \"localhost\" }}\"}", `shop/templates/x.yaml:5: warning: getHostByName gives nothing: rendering asks no network (set helm.mode: release if the chart counts on it, or give it the value)`},
-		"env":    {"data: {{ env \"HOME\" }}", `shop/templates/x.yaml:5: function "env" not defined`},
+		"random":  {"stringData:\n  p: {{ randAlphaNum 20 }}", `shop/templates/x.yaml:6: each rendering gives another Secret/shop/x, at /stringData/p: it goes by chance (give the chart the value that it makes up, name an existing Secret, or set helm.mode: release)`},
+		"clock":   {"stringData:\n  p: {{ now | date \"2006-01\" | quote }}", `shop/templates/x.yaml:6: each rendering gives another Secret/shop/x, at /stringData/p: it goes by chance or by the clock (give the chart the value that it makes up, name an existing Secret, or set helm.mode: release)`},
+		"appears": {"{{ if ne (now | date \"02\") \"04\" }}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: other}\n{{ end }}", `shop/templates/x.yaml:5: each rendering gives another text: it goes by chance or by the clock (give the chart the value that it makes up, name an existing Secret, or set helm.mode: release)`},
+		"fails":   {"{{ if ne (now | date \"02\") \"04\" }}{{ fail \"not today\" }}{{ end }}", `shop/templates/x.yaml:5: the chart renders at one time and fails at another: not today (give the chart the value that it makes up, name an existing Secret, or set helm.mode: release)`},
+		"unused":  {"{{- $x := randAlphaNum 5 }}{{ $y := uuidv4 }}", ""},
+		"lookup":  {"{{- $x := lookup \"v1\" \"Secret\" \"a\" \"b\" }}\ndata: {{ toJson $x }}", `shop/templates/x.yaml:5: warning: lookup gives nothing: rendering asks no cluster (set helm.mode: release if the chart counts on it, or give it the value)`},
+		"keys":    {"stringData:\n  p: {{ dict \"a\" 1 \"b\" 2 \"c\" 3 \"d\" 4 \"e\" 5 | keys | toJson | quote }}", ""},
+		"dns":     {"stringData: {a: \"{{ getHostByName \"localhost\" }}\"}", `shop/templates/x.yaml:5: warning: getHostByName gives nothing: rendering asks no network (set helm.mode: release if the chart counts on it, or give it the value)`},
+		"env":     {"data: {{ env \"HOME\" }}", `shop/templates/x.yaml:5: function "env" not defined`},
 	} {
 		files := merged(shop(), map[string]string{"shop/templates/x.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: x, namespace: shop}\n# here\n" + c.text + "\n"})
 		res, _ := rendered(t, render.Input{Path: "shop", Tree: tree(files)})

@@ -109,21 +109,31 @@ func (h *release) same(first *output) {
 	h.used.clock = h.used.clock.Add(1000*time.Hour + 61*time.Second)
 	second, _, err := h.once()
 	if err != nil {
-		return // it was said before
+		_, d := h.mistake(second, err)
+		h.out.Diagnostics.Errorf(d.Source, "", mendChance, "the chart renders at one time and fails at another: %s", d.Message)
+		return
 	}
-	for _, t := range sortedKeys(first.texts) {
+	names := map[string]bool{}
+	for t := range first.texts {
+		names[t] = true
+	}
+	for t := range second.texts {
+		names[t] = true
+	}
+	for _, t := range sortedKeys(names) {
 		if first.texts[t] != second.texts[t] {
 			h.differs(t, first, second.texts[t])
 		}
 	}
 }
 
+const mendChance = "give the chart the value that it makes up, name an existing Secret, or set helm.mode: release"
+
 // differs reports the objects of a template that come out differently.
 func (h *release) differs(name string, first *output, again string) {
 	a, _ := manifest.Lenient("", []byte(first.texts[name]))
 	b, _ := manifest.Lenient("", []byte(again))
 	at := h.where(first, append(slices.Clone(chance), clocks...), name)
-	const mend = "give the chart the value that it makes up, name an existing Secret, or set helm.mode: release"
 	reported := false
 	for i := range min(len(a), len(b)) {
 		where := differences(a[i].Value, b[i].Value, "")
@@ -136,10 +146,10 @@ func (h *release) differs(name string, first *output, again string) {
 			id = o[0].Ref().String()
 		}
 		reported = true
-		h.out.Diagnostics.Errorf(at, "", mend, "each rendering gives another %s, at %s: %s", id, strings.Join(where, ", "), h.why())
+		h.out.Diagnostics.Errorf(at, "", mendChance, "each rendering gives another %s, at %s: %s", id, strings.Join(where, ", "), h.why())
 	}
 	if !reported {
-		h.out.Diagnostics.Errorf(at, "", mend, "each rendering gives another text: %s", h.why())
+		h.out.Diagnostics.Errorf(at, "", mendChance, "each rendering gives another text: %s", h.why())
 	}
 }
 
