@@ -201,6 +201,9 @@ func (c *instance) kubectlAgrees() {
 		if o.GetAnnotations()["helm.sh/hook"] != "" {
 			continue
 		}
+		if _, aggregated := o.Object["aggregationRule"]; aggregated {
+			delete(o.Object, "rules") // a controller's
+		}
 		b, err := yaml.Marshal(o.Object)
 		if err != nil {
 			c.Fatal(err)
