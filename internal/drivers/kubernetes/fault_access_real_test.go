@@ -46,8 +46,17 @@ func TestTokenRevokedBeforeAnApply(t *testing.T) {
 	s.kubectl("", "delete", "serviceaccount", "deployer")
 	eventually(t, "the token is refused", func() bool { _, err := s.try(docs...); return err != nil })
 	out := s.apply(t.Context(), p, docs...)
-	if !errors.Is(out.err, driver.ErrUnreachable) || len(s.owned) != 0 || len(s.names("configmap")) != 0 {
+	if len(s.owned) != 0 || len(s.names("configmap")) != 0 {
 		t.Errorf("%v; owned: %v", out.err, s.owned)
+	}
+	if out.err == nil { // the server was known to be the same a moment ago
+		for a, r := range out.results {
+			if r.Outcome != plan.Failed || !strings.Contains(r.Error, "does not accept the credentials") {
+				t.Errorf("%s is %s: %s", a, r.Outcome, r.Error)
+			}
+		}
+	} else if !errors.Is(out.err, driver.ErrUnreachable) {
+		t.Error(out.err)
 	}
 	s.kubeconfig = good
 	s.drop()
