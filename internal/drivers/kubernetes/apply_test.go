@@ -74,6 +74,7 @@ func TestAWaveWaitsForTheOneBefore(t *testing.T) {
 	r.good(settings("old", "1"))
 	sick := deployment("api", "1", "kubetest/fail: ImagePullBackOff")
 	later := settings("later", "1", "trueup.dev/wave: 1")
+	r.spec.Wait.Healthy = 300 * time.Millisecond
 	for range 2 {
 		out := r.sync(sick, later)
 		out.is(t, "ConfigMap/shop/later", plan.Skipped, "before wave 1")
@@ -82,6 +83,7 @@ func TestAWaveWaitsForTheOneBefore(t *testing.T) {
 			t.Fatal("the wave began")
 		}
 	}
+	r.spec.Wait.Healthy = 20 * time.Second
 	out := r.good(deployment("api", "1"), later)
 	if !strings.Contains(out.log, "changes done") && r.there("v1", "ConfigMap", "old") {
 		t.Error("the old object is still there")
@@ -105,6 +107,7 @@ func TestAWaveIsSkippedAfterAFailure(t *testing.T) {
 // TestALogSaysWhatIsWaitedFor: a run that waits says so.
 func TestALogSaysWhatIsWaitedFor(t *testing.T) {
 	r := newRig(t)
+	r.spec.Wait.Healthy = 300 * time.Millisecond
 	out := r.sync(deployment("api", "1", "kubetest/fail: ImagePullBackOff"), settings("later", "1", "trueup.dev/wave: 1"))
 	if !strings.Contains(out.results["ConfigMap/shop/later"].Error, "Deployment.apps/shop/api") {
 		t.Errorf("%+v", out.results)

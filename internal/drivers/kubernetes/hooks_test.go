@@ -145,12 +145,14 @@ func TestAFailedPostSyncIsNoSuccess(t *testing.T) {
 func TestPostSyncWaitsForHealth(t *testing.T) {
 	r := newRig(t)
 	docs := []string{deployment("api", "1", "kubetest/fail: ImagePullBackOff"), job("check", postSync)}
+	r.spec.Wait.Healthy = 300 * time.Millisecond
 	out := r.sync(docs...)
 	out.is(t, "Deployment.apps/shop/api", plan.Applied, "")
 	out.is(t, "Job.batch/shop/check", plan.Unknown, "Deployment.apps/shop/api")
 	if r.there("batch/v1", "Job", "check") {
 		t.Error("the hook ran")
 	}
+	r.spec.Wait.Healthy = 20 * time.Second
 	r.good(deployment("api", "1"), job("check", postSync))
 }
 

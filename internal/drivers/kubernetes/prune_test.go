@@ -121,6 +121,7 @@ func hold(r *rig, name string) (release func()) {
 // next run looks again.
 func TestAFinalizerThatNeverEnds(t *testing.T) {
 	r := newRig(t)
+	r.spec.Wait.Gone = 300 * time.Millisecond
 	r.good(stays, settings("a", "1"), settings("b", "1"))
 	release := hold(r, "a")
 	for range 2 {
@@ -146,6 +147,7 @@ func TestAFinalizerThatNeverEnds(t *testing.T) {
 // TestACustomResourceThatHangsKeepsItsController.
 func TestACustomResourceThatHangsKeepsItsController(t *testing.T) {
 	r := newRig(t)
+	r.spec.Wait.Gone = 300 * time.Millisecond
 	r.good(stays, widgets, widget("one"), deployment("operator", "1"))
 	r.Edit("operator", "acme.example.com/v1", "Widget", "shop", "one", "", func(u *unstructured.Unstructured) { u.SetFinalizers([]string{"acme.example.com/hold"}) })
 	out := r.sync(stays)
@@ -162,6 +164,7 @@ func TestACustomResourceThatHangsKeepsItsController(t *testing.T) {
 // TestANamespaceStaysAsLongAsSomethingOfOursHangsInIt, and a definition.
 func TestANamespaceStaysAsLongAsSomethingOfOursHangsInIt(t *testing.T) {
 	r := newRig(t)
+	r.spec.Wait.Gone = 300 * time.Millisecond
 	inLab := strings.Replace(settings("inside", "1"), "namespace: shop", "namespace: lab", 1)
 	r.good(stays, namespaceLab, inLab)
 	r.Edit("controller", "v1", "ConfigMap", "lab", "inside", "", func(u *unstructured.Unstructured) { u.SetFinalizers([]string{"acme.example.com/hold"}) })
@@ -176,6 +179,7 @@ func TestANamespaceStaysAsLongAsSomethingOfOursHangsInIt(t *testing.T) {
 // TestWhatIsBeingDeletedIsMadeAnew when it is gone.
 func TestWhatIsBeingDeletedIsMadeAnew(t *testing.T) {
 	r := newRig(t)
+	r.spec.Wait.Gone = 300 * time.Millisecond
 	r.good(stays, settings("a", "1"))
 	release := hold(r, "a")
 	was := r.Get("v1", "ConfigMap", "shop", "a").GetUID()
@@ -201,6 +205,7 @@ func TestWhatIsBeingDeletedIsMadeAnew(t *testing.T) {
 // TestANamespaceThatIsBeingDeleted says so, and comes back if it is ours.
 func TestANamespaceThatIsBeingDeleted(t *testing.T) {
 	r := newRig(t)
+	r.spec.Wait.Gone = 300 * time.Millisecond
 	release := hold(r, r.set("held"))
 	if err := r.namespaces().Delete(t.Context(), "shop"); err != nil {
 		t.Fatal(err)

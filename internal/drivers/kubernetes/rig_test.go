@@ -49,7 +49,7 @@ func newRig(t *testing.T) *rig {
 	s := kubefake.New(t)
 	s.Set("kubectl", "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n")
 	r := &rig{s, target{t: t, kubeconfig: s.Kubeconfig(), mode: plan.Apply, owned: driver.Inventory{}, namespace: "shop"}}
-	r.spec.Wait = kubernetes.Wait{Healthy: 400 * time.Millisecond, Hooks: 5 * time.Second, Gone: 300 * time.Millisecond, Kinds: 2 * time.Second}
+	r.spec.Wait = kubernetes.Wait{Healthy: 20 * time.Second, Hooks: 20 * time.Second, Gone: 20 * time.Second, Kinds: 20 * time.Second}
 	r.open()
 	return r
 }
