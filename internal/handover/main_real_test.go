@@ -68,10 +68,13 @@ func newStage(t *testing.T, crds ...string) *stage {
 		}
 		for _, f := range files {
 			cluster.Kubectl(t, "apply", "--server-side", "-f", f)
-			cluster.Kubectl(t, "wait", "--for=condition=Established", "-f", f, "--timeout=60s")
 		}
 	}
-	return &stage{T: t, dir: t.TempDir()}
+	s := &stage{T: t, dir: t.TempDir()}
+	for _, c := range crds { // kubectl fails on one that has no conditions yet
+		s.must(lines[0], "for f in "+c+"; do for i in 1 2 3 4 5 6 7 8 9; do kubectl wait --for=condition=Established -f $f --timeout=60s && continue 2; sleep 1; done; exit 1; done")
+	}
+	return s
 }
 
 // write writes files below the stage's directory.
@@ -173,6 +176,8 @@ type thing struct {
 	UID      string
 	Managers []string
 	Labels   map[string]string
+
+	Annotations map[string]string
 }
 
 // look reads objects by kubectl.
@@ -189,21 +194,37 @@ func (s *stage) look(objects ...string) things {
 			Metadata struct {
 				UID           string
 				Labels        map[string]string
-				ManagedFields []struct{ Manager, Subresource string }
+				Annotations   map[string]string
+				ManagedFields []struct {
+					Manager, Subresource string
+					FieldsV1             map[string]any
+				}
 			}
 		}
 		if err := json.Unmarshal([]byte(got), &u); err != nil {
 			s.Fatal(err)
 		}
-		t := thing{UID: u.Metadata.UID, Labels: u.Metadata.Labels}
+		t := thing{UID: u.Metadata.UID, Labels: u.Metadata.Labels, Annotations: u.Metadata.Annotations}
 		for _, m := range u.Metadata.ManagedFields {
-			if m.Subresource == "" {
+			if m.Subresource == "" && ownsField(m.FieldsV1) {
 				t.Managers = append(t.Managers, m.Manager)
 			}
 		}
 		out[o] = t
 	}
 	return out
+}
+
+// ownsField tells whether a manager owns a field: not only that there is a
+// mapping (".") which others fill.
+func ownsField(fields map[string]any) bool {
+	for k, v := range fields {
+		below, _ := v.(map[string]any)
+		if k != "." && (len(below) == 0 || ownsField(below)) {
+			return true
+		}
+	}
+	return false
 }
 
 // same fails unless the objects are the ones that they were.

@@ -63,7 +63,7 @@ func unlock(all []*handover.Object, w handover.Way) handover.Step {
 // remove deletes the definitions. A set that is deleted would take its
 // Applications with it, so that they are let go first.
 func remove(set *handover.Set, all []*handover.Object, w handover.Way) handover.Step {
-	s := handover.Step{Title: "Delete the old definitions", Why: "Only after the check has ended with success. ApplicationSets go first and leave their Applications; then these."}
+	s := handover.Step{Title: "Delete the old definitions", Why: "Only after the check has ended with success. ApplicationSets go first and leave their Applications; then these. One that has a finalizer of somebody else waits for them."}
 	all = slices.Clone(all)
 	slices.SortStableFunc(all, func(a, b *handover.Object) int { return -cmp.Compare(a.GetKind(), b.GetKind()) })
 	if w.Whole {
@@ -82,7 +82,7 @@ func remove(set *handover.Set, all []*handover.Object, w handover.Way) handover.
 // unmark takes off the annotations by which Argo CD knew its objects. They are
 // in no repository, so that trueup leaves them alone.
 func unmark(set *handover.Set, w handover.Way) handover.Step {
-	s := handover.Step{Title: "Take Argo CD's annotations off", Why: "They say that Argo CD applies the objects. A label app.kubernetes.io/instance may come from Git as well: where it does not, it can go by hand."}
+	s := handover.Step{Title: "Take Argo CD's annotations off", Why: "They say that Argo CD applies the objects, and what it applied last; with them goes the last that its field manager owns. A label app.kubernetes.io/instance may come from Git as well: where it does not, it can go by hand."}
 	type place struct{ kind, namespace string }
 	names := map[place][]string{}
 	var order []place
@@ -108,7 +108,7 @@ func unmark(set *handover.Set, w handover.Way) handover.Step {
 			in = " -n " + handover.Quote(p.namespace)
 		}
 		for chunk := range slices.Chunk(names[p], 50) {
-			s.Commands = append(s.Commands, fmt.Sprintf("%s%s annotate %s %s argocd.argoproj.io/tracking-id- argocd.argoproj.io/installation-id-", w.Kubectl, in, p.kind, strings.Join(chunk, " ")))
+			s.Commands = append(s.Commands, fmt.Sprintf("%s%s annotate %s %s argocd.argoproj.io/tracking-id- argocd.argoproj.io/installation-id- kubectl.kubernetes.io/last-applied-configuration-", w.Kubectl, in, p.kind, strings.Join(chunk, " ")))
 		}
 	}
 	return s

@@ -81,7 +81,7 @@ func unlock(both []*handover.Object, w handover.Way) handover.Step {
 // remove deletes the definitions: first those that apply, then those that they
 // used.
 func remove(set *handover.Set, both []*handover.Object, w handover.Way) handover.Step {
-	s := handover.Step{Title: "Delete the old definitions", Why: "Only after the check has ended with success."}
+	s := handover.Step{Title: "Delete the old definitions", Why: "Only after the check has ended with success. One that has a finalizer of somebody else waits for them."}
 	slices.Reverse(both) // children first
 	rest := set.Of(imageGroup, "ImageUpdateAutomation")
 	if w.Whole {
