@@ -37,6 +37,8 @@ spec:
   interval: 10m0s
   path: ./apps
   prune: true
+  wait: true
+  timeout: 1m0s
   sourceRef: { kind: GitRepository, name: flux-system }
   dependsOn: [{ name: infra }]
   targetNamespace: web
