@@ -63,10 +63,6 @@ func (c *Conflict) Error() string {
 // Unwrap gives the server's own error.
 func (c *Conflict) Unwrap() error { return c.err }
 
-// Explain says what an error of a read by another library's client means to
-// trueup.
-func Explain(err error) error { return read(err) }
-
 // read says what an error of a read means to trueup.
 func read(err error) error {
 	var status apierrors.APIStatus

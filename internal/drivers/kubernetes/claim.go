@@ -20,7 +20,7 @@ import (
 // then. Values don't change.
 func (s *set) claim(ctx context.Context, o *object, u *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	for range tries {
-		entries, changed, err := diff.Yield(u, manager, s.connect.ours)
+		entries, changed, err := diff.Yield(u, s.manager(), s.ours)
 		if err != nil || !changed {
 			return u, err
 		}
@@ -51,5 +51,5 @@ func (s *set) own(ctx context.Context, o *object, u *unstructured.Unstructured, 
 	if err != nil {
 		return nil, err
 	}
-	return s.cluster.Patch(ctx, o.mapping, o.ref.Namespace, o.ref.Name, types.JSONPatchType, body, metav1.PatchOptions{FieldManager: manager})
+	return s.cluster.Patch(ctx, o.mapping, o.ref.Namespace, o.ref.Name, types.JSONPatchType, body, metav1.PatchOptions{FieldManager: s.manager()})
 }

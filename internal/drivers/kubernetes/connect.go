@@ -56,10 +56,19 @@ type Connect struct {
 	// stand under spec.kustomize.remotes.
 	RemoteBases bool `yaml:"remoteBases,omitempty" json:"remoteBases,omitempty"`
 	Attention   `yaml:",inline" json:",inline"`
+	// Helm says what charts that are installed as releases may do.
+	Helm HelmPolicy `yaml:"helm,omitempty" json:"helm,omitzero"`
 	// Timeout bounds a request; 30s by default.
 	Timeout time.Duration `yaml:"timeout,omitempty" json:"timeout,omitempty"`
 	// QPS is the most requests in a second; 0 leaves that to the server.
 	QPS float32 `yaml:"qps,omitempty" json:"qps,omitempty"`
+}
+
+// HelmPolicy says what charts that are installed as releases may do.
+type HelmPolicy struct {
+	// Lookup lets templates read objects of the cluster, as far as the
+	// credentials reach. What they read may end up in any object of the chart.
+	Lookup bool `yaml:"lookup,omitempty" json:"lookup,omitempty"`
 }
 
 // Conflicts is a way of treating fields that others own.

@@ -14,6 +14,7 @@ import (
 	"trueup.dev/trueup/internal/drivers/kubernetes/health"
 	"trueup.dev/trueup/internal/drivers/kubernetes/manifest"
 	"trueup.dev/trueup/internal/drivers/kubernetes/metacache"
+	"trueup.dev/trueup/internal/drivers/kubernetes/release"
 	"trueup.dev/trueup/internal/plan"
 )
 
@@ -62,7 +63,7 @@ func (p *prints) of(cl *kube.Cluster) *metacache.Cache {
 	defer p.mu.Unlock()
 	c := p.caches[cl]
 	if c == nil {
-		c = metacache.New(cl, metacache.Options{Managers: []string{manager}, Watch: p.watch, Log: p.log})
+		c = metacache.New(cl, metacache.Options{Managers: []string{manager, release.Manager}, Watch: p.watch, Log: p.log})
 		if p.caches == nil {
 			p.caches, p.planned = map[*kube.Cluster]*metacache.Cache{}, map[string]string{}
 		}
@@ -95,6 +96,9 @@ func (p *prints) close() {
 // wants lists the objects that a fingerprint stands for; false where one of
 // them is of a kind that is not served.
 func (s *set) wants(ctx context.Context) ([]metacache.Want, []*object, bool) {
+	if len(s.incomplete) > 0 {
+		return nil, nil, false
+	}
 	var wants []metacache.Want
 	var objects []*object
 	for _, o := range s.order {
@@ -102,6 +106,13 @@ func (s *set) wants(ctx context.Context) ([]metacache.Want, []*object, bool) {
 			return nil, nil, false
 		}
 		wants = append(wants, metacache.Want{Mapping: o.mapping, Namespace: o.ref.Namespace, Name: o.ref.Name})
+		objects = append(objects, o)
+	}
+	for _, o := range s.helm.records(ctx) {
+		if o.mapping.Resource.Resource == "" {
+			return nil, nil, false
+		}
+		wants = append(wants, metacache.Want{Mapping: o.mapping, Namespace: o.ref.Namespace, Name: o.ref.Name, Whole: true})
 		objects = append(objects, o)
 	}
 	for _, out := range s.spec.Outputs {

@@ -3,6 +3,7 @@ package kubernetes
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/drivers/kubernetes/health"
@@ -26,11 +27,17 @@ func (s *session) Health(ctx context.Context, in driver.Input, check map[string]
 	if err != nil {
 		return err
 	}
+	if len(set.incomplete) > 0 {
+		return fmt.Errorf("%w: it is not known yet what is desired: %s", driver.ErrNotReady, strings.Join(set.incomplete, "; "))
+	}
 	var objects []manifest.Object
 	for _, o := range set.order {
 		if !o.marks.AnyHealth {
 			objects = append(objects, o.sent())
 		}
 	}
-	return s.checks.Check(ctx, set.cluster, in.Target, c, objects)
+	if err := s.checks.Check(ctx, set.cluster, in.Target, c, objects); err != nil {
+		return err
+	}
+	return set.helm.test(ctx)
 }

@@ -94,7 +94,7 @@ func (s *set) tryHook(ctx context.Context, c *plan.Change, o *object) error {
 	}
 	other := &unstructured.Unstructured{Object: o.send.DeepCopy().Object}
 	other.SetName(otherName(o.ref.Name))
-	_, err = s.cluster.Apply(ctx, o.mapping, other, kube.ApplyOptions{Manager: manager, DryRun: true})
+	_, err = s.cluster.Apply(ctx, o.mapping, other, kube.ApplyOptions{Manager: s.manager(), DryRun: true})
 	if err == nil || errors.Is(err, kube.ErrNotFound) && s.want[namespaceRef(o.ref.Namespace)] != nil {
 		return nil
 	}

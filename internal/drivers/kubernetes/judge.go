@@ -139,7 +139,7 @@ func (s *set) judgeConflicts(c *plan.Change, owners []kube.Owner) {
 	for _, f := range owners {
 		m := managerOf(f.Manager)
 		text := fmt.Sprintf("%s is owned by %s", f.Field, m)
-		if s.connect.ours(m) {
+		if s.ours(m) {
 			drift = append(drift, text)
 		} else {
 			theirs = append(theirs, text)
@@ -190,12 +190,12 @@ func (s *set) Show(it item) (json.RawMessage, []string, error) {
 		return nil, nil, fmt.Errorf("%s: %w", it.Key, err)
 	}
 	raw, err := json.Marshal(doc)
-	return raw, sensitive(it.Value.object), err
+	return raw, append(sensitive(it.Value.object), keptOf(s.in.Inventory[it.Key]).Sensitive...), err
 }
 
 func (s *set) shown(v side) (map[string]any, error) {
 	if v.live && v.desired == nil {
-		owned, err := diff.Owned(v.object.live, manager)
+		owned, err := diff.Owned(v.object.live, s.manager())
 		if err != nil || owned.Empty() {
 			return diff.Clean(v.object.live), err
 		}
@@ -208,14 +208,14 @@ func (s *set) shown(v side) (map[string]any, error) {
 		}
 		return diff.Clean(v.send), nil
 	}
-	fields, err := diff.Owned(t.after, manager)
+	fields, err := diff.Owned(t.after, s.manager())
 	if err != nil {
 		return nil, err
 	}
 	if v.object.live == nil {
 		return diff.Project(diff.Clean(t.after), fields), nil
 	}
-	was, err := diff.Owned(v.object.live, manager)
+	was, err := diff.Owned(v.object.live, s.manager())
 	if err != nil {
 		return nil, err
 	}

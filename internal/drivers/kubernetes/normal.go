@@ -93,6 +93,28 @@ func secretData(o *manifest.Object, whole bool, d *plan.Diagnostics) {
 	}
 }
 
+// withData gives a Secret in which texts count among the data, where they lie on
+// the server. Helm sends them as they stand in the chart.
+func withData(u *unstructured.Unstructured) *unstructured.Unstructured {
+	texts, ok := u.Object["stringData"].(map[string]any)
+	if !ok || !isSecret(u) {
+		return u
+	}
+	had, _ := u.Object["data"].(map[string]any)
+	data := maps.Clone(had)
+	if data == nil {
+		data = map[string]any{}
+	}
+	for k, v := range texts {
+		text, _ := v.(string)
+		data[k] = base64.StdEncoding.EncodeToString([]byte(text))
+	}
+	out := &unstructured.Unstructured{Object: maps.Clone(u.Object)}
+	delete(out.Object, "stringData")
+	out.Object["data"] = data
+	return out
+}
+
 func fromText(pointer string) string {
 	const was = "/stringData/"
 	if len(pointer) > len(was) && pointer[:len(was)] == was {

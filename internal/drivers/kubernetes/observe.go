@@ -158,7 +158,7 @@ loop:
 // base stands for what the plan rests on: which object it is, and its fields
 // that are desired or ours. Status and what others own may move.
 func (s *set) base(o *object, live *unstructured.Unstructured) (string, error) {
-	owned, err := diff.Owned(live, manager)
+	owned, err := diff.Owned(live, s.manager())
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", o.ref, err)
 	}
@@ -168,7 +168,7 @@ func (s *set) base(o *object, live *unstructured.Unstructured) (string, error) {
 		if err != nil {
 			given = o.send // the trial says so
 		}
-		asked = diff.Overlap(live.Object, given.Object)
+		asked = diff.Overlap(live.Object, withData(given).Object)
 	}
 	return s.hash("base", []any{live.GetUID(), asked, diff.Project(live.Object, owned)}), nil
 }

@@ -23,7 +23,10 @@ type prepared struct {
 	// diagnostics are what the rendering found; where an object goes is found
 	// anew by each session.
 	diagnostics plan.Diagnostics
-	second      second
+	// release is the chart where it is installed as a release. The objects are
+	// then those of a first installation, as far as they can be told.
+	release *render.Releasable
+	second  second
 }
 
 // Prepare reads the snapshot alone.
@@ -53,6 +56,10 @@ func (d *kubeDriver) Prepare(ctx context.Context, in driver.Input) (*driver.Prep
 	for _, p := range place(in, spec, st.objects, namespaced, &prep.Diagnostics) {
 		prep.Desired = append(prep.Desired, driver.Desired{Key: plan.Key{Address: p.ref.Address()}, Kind: kindName(p.ref), Source: p.object.Source})
 	}
+	if r := st.release; r != nil {
+		prep.Desired = append(prep.Desired, driver.Desired{Key: plan.Key{Address: releaseRef(r.Namespace, r.Name).Address()}, Kind: releaseKind,
+			Source: chartFile(in, spec)})
+	}
 	return prep, nil
 }
 
@@ -63,6 +70,11 @@ func inputOf(in driver.Input, spec *Spec) render.Input {
 
 func preparedOf(r *render.Result) *prepared {
 	st := &prepared{objects: slices.Clone(r.Objects), incomplete: r.Incomplete, diagnostics: r.Diagnostics}
+	if st.release = r.Release; st.release != nil {
+		// Helm runs the hooks, and sends the objects as they are.
+		st.objects = slices.DeleteFunc(st.objects, func(o manifest.Object) bool { return o.GetAnnotations()["helm.sh/hook"] != "" })
+		return st
+	}
 	for i := range st.objects {
 		normalise(&st.objects[i], len(r.Incomplete) == 0, &st.diagnostics)
 	}

@@ -20,7 +20,7 @@ func namespaceRef(name string) manifest.Ref { return manifest.Ref{Kind: "Namespa
 func (s *set) fresh(ctx context.Context, o *object) bool {
 	other := &unstructured.Unstructured{Object: o.send.DeepCopy().Object}
 	other.SetName(otherName(o.ref.Name))
-	after, err := s.cluster.Apply(ctx, o.mapping, other, kube.ApplyOptions{Manager: manager, DryRun: true})
+	after, err := s.cluster.Apply(ctx, o.mapping, other, kube.ApplyOptions{Manager: s.manager(), DryRun: true})
 	if err != nil {
 		return false
 	}

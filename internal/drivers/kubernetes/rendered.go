@@ -41,7 +41,7 @@ func (s *session) prepared(ctx context.Context, in driver.Input, spec *Spec, clu
 	if err := prep.Diagnostics.Err(); err != nil {
 		return nil, driver.Permanent(err)
 	}
-	if len(p.incomplete) == 0 && !asksCluster(in, spec) {
+	if p.release != nil || len(p.incomplete) == 0 && !asksCluster(in, spec) {
 		return p, nil
 	}
 	return p.again(s, func() (*prepared, error) { return s.render(ctx, in, spec, cluster) })

@@ -18,6 +18,7 @@ import (
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/driver/setplan"
 	"trueup.dev/trueup/internal/drivers/kubernetes/health"
+	"trueup.dev/trueup/internal/drivers/kubernetes/release"
 	"trueup.dev/trueup/internal/plan"
 )
 
@@ -32,6 +33,7 @@ type session struct {
 	prints  prints
 	checks  *health.Checker
 	renderer
+	clients clients
 
 	mu   sync.Mutex
 	as   map[string]*kube.Cluster // by the user that is impersonated
@@ -41,7 +43,7 @@ type session struct {
 func newSession(c *Connect, cl *kube.Cluster, env driver.Environment, purpose driver.Purpose) *session {
 	rules, _ := health.Compile(c.Health, "health") // Validate has found the mistakes
 	return &session{connect: c, cluster: cl, purpose: purpose, key: env.HashKey, as: map[string]*kube.Cluster{},
-		prints: prints{watch: c.Watch != "off", log: env.Log}, checks: health.New([]string{manager}, rules)}
+		prints: prints{watch: c.Watch != "off", log: env.Log}, checks: health.New([]string{manager, release.Manager}, rules)}
 }
 
 // Close ends the session with its watches.
@@ -61,7 +63,13 @@ func (s *session) Plan(ctx context.Context, in driver.Input) (*plan.Plan, error)
 	if len(set.incomplete) > 0 {
 		return set.unknown(ctx)
 	}
-	p, err := setplan.Plan(ctx, in, set)
+	planned := in
+	if set.helm != nil {
+		if planned, err = set.helm.claimed(ctx, in); err != nil {
+			return nil, err
+		}
+	}
+	p, err := setplan.Plan(ctx, planned, set.asSet())
 	if err != nil {
 		return nil, err
 	}
@@ -79,6 +87,9 @@ func (s *session) Plan(ctx context.Context, in driver.Input) (*plan.Plan, error)
 		return nil, err
 	}
 	if err := set.outputs(p); err != nil {
+		return nil, err
+	}
+	if err := set.helm.judge(ctx, p); err != nil {
 		return nil, err
 	}
 	p.Warnings = append(p.Warnings, set.warnings...)
@@ -120,7 +131,7 @@ func (s *session) Apply(ctx context.Context, in driver.Input, p *plan.Plan, repo
 	s.prints.of(set.cluster).Writing(in.Target)
 	set.run = set.newRun(p, report)
 	defer set.tidy(ctx)
-	return setplan.Apply(ctx, in, p, set, set.run)
+	return setplan.Apply(ctx, in, p, set.asSet(), set.run)
 }
 
 // clusterFor gives the cluster as the target may use it.

@@ -17,6 +17,7 @@ import (
 	"trueup.dev/trueup/internal/driver/setplan"
 	"trueup.dev/trueup/internal/drivers/kubernetes/ignore"
 	"trueup.dev/trueup/internal/drivers/kubernetes/manifest"
+	"trueup.dev/trueup/internal/drivers/kubernetes/release"
 	"trueup.dev/trueup/internal/drivers/kubernetes/stage"
 	"trueup.dev/trueup/internal/plan"
 )
@@ -54,23 +55,29 @@ type side struct {
 // set is one plan or apply.
 type set struct {
 	*session
-	in       driver.Input
-	spec     *Spec
-	cluster  *kube.Cluster
-	want     map[manifest.Ref]*object
-	order    []*object
-	seen     map[manifest.Ref]*object // in a plan: what it is about
-	hooks    hooks                    // they are wanted, but in no order
-	kinds    defined
-	ignored  *ignore.Set
-	warnings plan.Diagnostics
-	// incomplete says why nobody knows yet all that is desired: then nothing is
-	// planned, for what is missing is not gone.
-	incomplete []string
+	in      driver.Input
+	spec    *Spec
+	cluster *kube.Cluster
+	helm    *releases // where the target is a release, or was one
+	want    map[manifest.Ref]*object
+	order   []*object
+	seen    map[manifest.Ref]*object // in a plan: what it is about
+	hooks   hooks                    // they are wanted, but in no order
+	kinds   defined
+	ignored *ignore.Set
+	findings
 	// planned is what the plan knows, and run how far it has come, in an apply;
 	// nil in a plan.
 	planned *artefact
 	run     *run
+}
+
+// findings are what is said of the desired state.
+type findings struct {
+	warnings plan.Diagnostics
+	// incomplete says why nobody knows yet all that is desired: then nothing is
+	// planned, for what is missing is not gone.
+	incomplete []string
 }
 
 func (s *session) set(ctx context.Context, in driver.Input) (*set, error) {
@@ -87,21 +94,36 @@ func (s *session) set(ctx context.Context, in driver.Input) (*set, error) {
 		return nil, driver.Permanent(fmt.Errorf("spec.ignoreDifferences: %w", found.Err()))
 	}
 	if in.Mode == plan.Destroy {
-		return st, nil
+		st.helm, err = st.releasesOf(ctx, nil)
+		return st, err
 	}
 	p, err := s.prepared(ctx, in, spec, st.cluster)
 	if err != nil {
 		return nil, err
 	}
-	st.incomplete = p.incomplete
 	st.warnings = append(st.warnings, p.diagnostics.Warnings()...)
 	st.hooks.leftOut = p.leftOut
+	if st.helm, err = st.releasesOf(ctx, p); err != nil {
+		return nil, err
+	}
+	if st.helm.wants() {
+		return st, st.helm.desire(ctx)
+	}
+	st.incomplete = p.incomplete
 	return st, st.desire(ctx, p.objects)
+}
+
+// asSet gives what a plan is made with: the set, or the releases in it.
+func (s *set) asSet() setplan.Set[side] {
+	if s.helm != nil {
+		return s.helm
+	}
+	return s
 }
 
 // desire finds out what and where the desired objects are for this server.
 func (s *set) desire(ctx context.Context, objects []manifest.Object) error {
-	s.kinds = definitions(objects)
+	s.kinds = definitions(slices.Concat(objects, s.helm.brings()))
 	type answer struct {
 		mapping kube.Mapping
 		missing string
@@ -147,6 +169,20 @@ func (s *set) desire(ctx context.Context, objects []manifest.Object) error {
 	return s.hooks.sign(s.key, objects)
 }
 
+// manager is the field manager that the target's objects are written as.
+func (s *set) manager() string {
+	if s.helm.wants() {
+		return release.Manager
+	}
+	return manager
+}
+
+// ours tells that what a field manager changed is drift, and its fields may be
+// taken over. Whoever writes as Helm takes the place of trueup itself as well.
+func (s *set) ours(m string) bool {
+	return s.connect.ours(m) || m == manager && s.manager() != manager
+}
+
 // asked is what is asked for of an object, with the rules that it falls under.
 func (s *set) asked(o *object) any {
 	if s.ignored.About(o.ref) {
@@ -187,6 +223,9 @@ type kept struct {
 	Keep    string `json:"keep,omitempty"`
 	Confirm string `json:"confirm,omitempty"`
 	Wave    int    `json:"wave,omitempty"`
+	// Sensitive points to what must not show when it is removed, beside the data
+	// of Secrets.
+	Sensitive []string `json:"sensitive,omitempty"`
 }
 
 // Keep gives what is remembered of an object.
@@ -194,6 +233,9 @@ func (s *set) Keep(it item) (json.RawMessage, []string, error) {
 	k := kept{APIVersion: it.Value.mapping.Kind.GroupVersion().String()}
 	if it.Value.object != nil {
 		k.Keep, k.Confirm, k.Wave = it.Value.marks.Keep, it.Value.marks.Confirm, it.Value.marks.Wave
+		if it.Value.desired != nil {
+			k.Sensitive = it.Value.desired.Sensitive
+		}
 	}
 	b, err := json.Marshal(k)
 	return b, nil, err

@@ -48,6 +48,9 @@ func (s *Spec) Validate() plan.Diagnostics {
 	if s.CreateNamespace && s.Namespace == "" {
 		d.Errorf(at, "createNamespace", "set namespace, or put the namespace among the manifests", "it is not said which namespace")
 	}
+	if s.Helm != nil && s.Helm.Mode == render.Release && s.Namespace == "" {
+		d.Errorf(at, "namespace", "write the namespace of the release", "a release needs one")
+	}
 	_, found := ignore.Compile(s.IgnoreDifferences)
 	for i := range found {
 		found[i].Field = "ignoreDifferences" + found[i].Field

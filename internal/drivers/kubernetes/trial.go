@@ -108,7 +108,7 @@ func (o *object) leaves() bool {
 // given is the desired object as it is applied to a live one: without the
 // fields that are left to others.
 func (s *set) given(o *object, live *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	u, err := s.ignored.Strip(o.send, live, manager)
+	u, err := s.ignored.Strip(o.send, live, s.manager())
 	return u, o.mask(err)
 }
 
@@ -136,7 +136,7 @@ func (s *set) dryRun(ctx context.Context, o *object) (err error) {
 	var warned kube.Warnings
 	defer func() { o.trial.warnings = warned.List() }()
 	ctx = warned.In(ctx)
-	opts := kube.ApplyOptions{Manager: manager, DryRun: true}
+	opts := kube.ApplyOptions{Manager: s.manager(), DryRun: true}
 	o.trial.after, err = s.cluster.Apply(ctx, o.mapping, u, opts)
 	var conflict *kube.Conflict
 	if errors.As(err, &conflict) && len(conflict.Fields) > 0 {
@@ -158,11 +158,11 @@ func (s *set) compare(o *object) error {
 		return nil
 	}
 	o.trial.equal = diff.Equal(diff.Clean(o.live), diff.Clean(o.trial.after))
-	same, err := diff.SameOwner(o.live, o.trial.after, o.send, manager)
+	same, err := diff.SameOwner(o.live, o.trial.after, o.send, s.manager())
 	if err != nil {
 		return err
 	}
-	_, shared, err := diff.Yield(o.trial.after, manager, s.connect.ours)
+	_, shared, err := diff.Yield(o.trial.after, s.manager(), s.ours)
 	o.trial.owned = same && !shared
 	return err
 }

@@ -35,7 +35,7 @@ func (s *set) Put(ctx context.Context, it, old item) error {
 		u = u.DeepCopy()
 		u.SetUID(old.Value.object.live.GetUID())
 	}
-	opts := kube.ApplyOptions{Manager: manager}
+	opts := kube.ApplyOptions{Manager: s.manager()}
 	got, err := s.cluster.Apply(ctx, o.mapping, u, opts)
 	var c *kube.Conflict
 	if errors.As(err, &c) && len(c.Fields) > 0 {
@@ -52,7 +52,7 @@ func (s *set) Put(ctx context.Context, it, old item) error {
 		if got, err = s.claim(ctx, o, got); err != nil {
 			return err
 		}
-	} else if m := foreign(got); m != "" {
+	} else if m := s.foreign(got); m != "" {
 		return errors.Join(fmt.Errorf("%w: %s made it meanwhile", driver.ErrStale, m), s.withdraw(ctx, o, got))
 	}
 	s.memo.forget(s, o)
@@ -65,9 +65,9 @@ func (s *set) Put(ctx context.Context, it, old item) error {
 // foreign names a manager other than us of an object that was to be new: then
 // it was not. Without force nothing of theirs was changed, and the object stays
 // theirs until a plan says otherwise.
-func foreign(u *unstructured.Unstructured) string {
+func (s *set) foreign(u *unstructured.Unstructured) string {
 	for _, m := range u.GetManagedFields() {
-		if m.Manager != manager && m.Subresource == "" {
+		if m.Manager != s.manager() && m.Subresource == "" {
 			return m.Manager
 		}
 	}
@@ -82,7 +82,7 @@ func (s *set) withdraw(ctx context.Context, o *object, got *unstructured.Unstruc
 	u.SetName(o.ref.Name)
 	u.SetNamespace(o.ref.Namespace)
 	u.SetUID(got.GetUID())
-	if _, err := s.cluster.Apply(context.WithoutCancel(ctx), o.mapping, u, kube.ApplyOptions{Manager: manager}); err != nil {
+	if _, err := s.cluster.Apply(context.WithoutCancel(ctx), o.mapping, u, kube.ApplyOptions{Manager: s.manager()}); err != nil {
 		return fmt.Errorf("what was added to it could not be taken out again: %w", o.mask(err))
 	}
 	return nil

@@ -197,7 +197,7 @@ spec: {restartPolicy: Never, containers: [{name: main, image: example.test/c:1}]
 `, code)
 	}
 	g := newRig(t, map[string]string{"templates/a.yaml": configMap("a", "x"), "templates/test.yaml": pod(0)})
-	test := func() error { return g.client.Test(t.Context(), g.r, g.logf) }
+	test := func() error { return g.client.Test(t.Context(), g.r, true, g.logf) }
 	if err := test(); err == nil {
 		t.Error("what is not deployed can't be tested")
 	}

@@ -11,11 +11,14 @@ import (
 	"helm.sh/helm/v4/pkg/action"
 	rcommon "helm.sh/helm/v4/pkg/release/common"
 	helm "helm.sh/helm/v4/pkg/release/v1"
+
+	"trueup.dev/trueup/internal/driver"
 )
 
 // Test runs the tests of the deployed revision, once for each revision: what
-// came of them stands in Helm's own record.
-func (c *Client) Test(ctx context.Context, r *Release, logf func(format string, args ...any)) error {
+// came of them stands in Helm's own record. Who may not run them can still ask
+// what came of them.
+func (c *Client) Test(ctx context.Context, r *Release, run bool, logf func(format string, args ...any)) error {
 	rec, err := c.Records(ctx, r)
 	if err != nil {
 		return err
@@ -28,6 +31,9 @@ func (c *Client) Test(ctx context.Context, r *Release, logf func(format string, 
 		return nil
 	case helm.HookPhaseFailed:
 		return fmt.Errorf("the tests of revision %d failed before: %s; they run again with the next revision", rec.Last.Version, which)
+	}
+	if !run {
+		return fmt.Errorf("%w: the tests of revision %d have not run yet", driver.ErrNotReady, rec.Last.Version)
 	}
 	return r.clean(c.test(ctx, r, rec.Last.Version, logf))
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
-	"time"
 
 	"helm.sh/helm/v4/pkg/action"
 	"helm.sh/helm/v4/pkg/chart/common"
@@ -35,7 +34,6 @@ func init() {
 // Client carries out Helm's actions in one cluster.
 type Client struct {
 	cluster *kube.Cluster
-	caps    capabilities
 }
 
 // New makes a client for a cluster, as whoever the cluster's requests are made.
@@ -114,6 +112,3 @@ func (g *getter) ToRawKubeConfigLoader() clientcmd.ClientConfig {
 	o := &clientcmd.ConfigOverrides{Context: clientcmdapi.Context{Namespace: g.namespace}}
 	return clientcmd.NewDefaultClientConfig(*clientcmdapi.NewConfig(), o)
 }
-
-// capsFor is how long what the server has is believed.
-const capsFor = time.Minute

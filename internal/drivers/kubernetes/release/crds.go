@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"trueup.dev/trueup/internal/client/kube"
 	"trueup.dev/trueup/internal/drivers/kubernetes/manifest"
@@ -47,14 +46,11 @@ func (c *Client) definitions(ctx context.Context, r *Release, files []render.Tex
 	return out, nil
 }
 
-// brings gives the versions and kinds that come with definitions that are
-// missing so far, as templates ask for them.
+// brings gives the versions and kinds that definitions stand for, as templates
+// ask for them: also of those that are only about to come.
 func brings(list []CRD) []string {
 	var out []string
 	for _, d := range list {
-		if d.Action != "create" {
-			continue
-		}
 		group, _, _ := unstructured.NestedString(d.Unstructured.Object, "spec", "group")
 		kind, _, _ := unstructured.NestedString(d.Unstructured.Object, "spec", "names", "kind")
 		versions, _, _ := unstructured.NestedSlice(d.Unstructured.Object, "spec", "versions")
@@ -123,7 +119,7 @@ func (c *Client) applyCRDs(ctx context.Context, r *Release, list []CRD, logf fun
 		}
 	}
 	if wrote {
-		c.forgetCapabilities()
+		c.cluster.Forget()
 	}
 	return wrote, nil
 }
@@ -160,34 +156,4 @@ func condition(u *unstructured.Unstructured, kind string) string {
 		}
 	}
 	return ""
-}
-
-var namespaceKind = schema.GroupVersionKind{Version: "v1", Kind: "Namespace"}
-
-// NoNamespace tells that the release's namespace is not there.
-func (c *Client) NoNamespace(ctx context.Context, name string) (bool, error) {
-	m, err := c.cluster.Mapping(ctx, namespaceKind)
-	if err != nil {
-		return false, err
-	}
-	_, err = c.cluster.Get(ctx, m, "", name)
-	if errors.Is(err, kube.ErrNotFound) {
-		return true, nil
-	}
-	return false, err
-}
-
-// namespace makes the namespace if it is not there.
-func (c *Client) namespace(ctx context.Context, name string) (made bool, err error) {
-	missing, err := c.NoNamespace(ctx, name)
-	if err != nil || !missing {
-		return false, err
-	}
-	m, err := c.cluster.Mapping(ctx, namespaceKind)
-	if err != nil {
-		return false, err
-	}
-	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": name}}}
-	_, err = c.cluster.Create(ctx, m, u, Manager)
-	return true, err
 }

@@ -87,7 +87,7 @@ kind: Secret
 metadata: {name: made}
 data: {password: {{ if $old }}{{ $old.data.password }}{{ else }}{{ randAlphaNum 9 | b64enc }}{{ end }}}
 `})
-	if _, err := g.client.Resolve(t.Context(), g.r, g.records()); err == nil || !strings.Contains(err.Error(), "connect.helm.lookup") {
+	if _, err := g.tried(); err == nil || !strings.Contains(err.Error(), "connect.helm.lookup") {
 		t.Fatalf("%v", err)
 	}
 	if err := g.deploy(); err == nil || g.history() != "" {
@@ -121,7 +121,7 @@ func TestSecretsDoNotShow(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	g.values = map[string]any{"fail": true}
-	if _, err := g.client.Resolve(t.Context(), g.r, g.records()); err == nil || strings.Contains(err.Error(), secret) || !strings.Contains(err.Error(), "templates/b.yaml:1") {
+	if _, err := g.tried(); err == nil || strings.Contains(err.Error(), secret) || !strings.Contains(err.Error(), "templates/b.yaml:1") {
 		t.Errorf("%v", err)
 	}
 	if strings.Contains(g.logged(), secret) {

@@ -6,10 +6,15 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 
 	"helm.sh/helm/v4/pkg/action"
 	rcommon "helm.sh/helm/v4/pkg/release/common"
 	helm "helm.sh/helm/v4/pkg/release/v1"
+	"helm.sh/helm/v4/pkg/storage/driver"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"trueup.dev/trueup/internal/drivers/kubernetes/manifest"
 )
 
 // Order is what an install or upgrade is to do beyond the release itself.
@@ -19,11 +24,20 @@ type Order struct {
 	TakeOwnership bool
 	// ForceConflicts takes fields over from other managers.
 	ForceConflicts bool
+	// Goes tells which objects may be deleted: those that the plan has shown. New
+	// are those that it creates, which go when a failure is taken back.
+	Goes, New func(manifest.Ref) bool
+	// Adapt gives an object as it is applied to the one that is there: without
+	// the fields that are left to others.
+	Adapt func(*unstructured.Unstructured) (*unstructured.Unstructured, error)
 	// Description stands in Helm's history.
 	Description string
 	// Logf takes a line of the run's log.
 	Logf func(format string, args ...any)
 }
+
+// ErrBusy tells that another client of Helm is at work on the release.
+var ErrBusy = errors.New("another client of Helm is at work on the release")
 
 // Failure is an action that failed.
 type Failure struct {
@@ -59,12 +73,6 @@ func (c *Client) deploy(ctx context.Context, r *Release, rec *Records, w *Wanted
 	if err := c.unlock(ctx, r, rec, o.Logf); err != nil {
 		return false, err
 	}
-	if r.Options.CreateNamespace {
-		made, err := c.namespace(ctx, r.Namespace)
-		if wrote = wrote || made; err != nil {
-			return wrote, err
-		}
-	}
 	made, err := c.applyCRDs(ctx, r, w.CRDs, o.Logf)
 	if wrote = wrote || made; err != nil {
 		return wrote, err
@@ -74,10 +82,17 @@ func (c *Client) deploy(ctx context.Context, r *Release, rec *Records, w *Wanted
 		return wrote, err
 	}
 	defer a.end()
+	a.restrict(r, o.Goes, w.Hooks)
+	if k, ok := a.config.KubeClient.(*watched); ok {
+		k.adapt = o.Adapt
+	}
 	if rec.Last == nil || rec.Last.Info.Status == rcommon.StatusUninstalled {
 		err = a.install(r, rec, w, o)
 	} else {
 		err = a.upgrade(r, rec, w, o)
+	}
+	if err != nil && (errors.Is(err, driver.ErrReleaseExists) || strings.Contains(err.Error(), "another operation (install/upgrade/rollback) is in progress")) {
+		err = fmt.Errorf("%w: %w", ErrBusy, err)
 	}
 	if ctx.Err() != nil && err != nil {
 		err = errors.Join(context.Cause(ctx), err)
@@ -178,7 +193,7 @@ func (c *Client) remedy(ctx context.Context, r *Release, rec *Records, o Order, 
 	var err error
 	back := 0
 	if rec.Deployed == nil {
-		err = c.Uninstall(ctx, r, Removal{Logf: o.Logf})
+		err = c.Uninstall(ctx, r, Removal{Goes: o.New, Logf: o.Logf})
 	} else {
 		back = rec.Deployed.Version
 		err = c.rollback(ctx, r, back, o)
@@ -202,6 +217,9 @@ func (c *Client) rollback(ctx context.Context, r *Release, revision int, o Order
 		return err
 	}
 	defer a.end()
+	if err := a.restrictTo(r, o.New); err != nil {
+		return err
+	}
 	back := action.NewRollback(a.config)
 	back.Version = revision
 	back.Timeout, back.WaitStrategy, back.WaitOptions, back.WaitForJobs = r.timeout(), r.strategy(), a.wait, r.Options.WaitForJobs

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 
 	rcommon "helm.sh/helm/v4/pkg/release/common"
@@ -20,6 +21,7 @@ import (
 
 	"trueup.dev/trueup/internal/client/kube"
 	"trueup.dev/trueup/internal/driver"
+	"trueup.dev/trueup/internal/drivers/kubernetes/manifest"
 )
 
 // recordPrefix begins the names of the Secrets in which Helm keeps revisions.
@@ -145,4 +147,65 @@ func decodeRecord(data []byte) (*helm.Release, error) {
 		return nil, errBroken
 	}
 	return &r, nil
+}
+
+// RecordNames are those of the newest record and of the one that would come
+// next, with the namespace and the kind that they are of.
+func (c *Client) RecordNames(ctx context.Context, rec *Records, r *Release) (m kube.Mapping, namespace string, names []string, err error) {
+	if m, err = c.cluster.Mapping(ctx, secretKind); err != nil {
+		return m, "", nil, err
+	}
+	if rec.Last != nil {
+		names = append(names, fmt.Sprintf("%s%s.v%d", recordPrefix, r.Name, rec.Last.Version))
+	}
+	return m, r.storage(), append(names, fmt.Sprintf("%s%s.v%d", recordPrefix, r.Name, next(rec))), nil
+}
+
+// Busy tells that an action on a revision has not come to its end.
+func Busy(l *helm.Release) bool { return unfinished(l) }
+
+// Holds lists the objects that the recorded revisions hold, those of the newest
+// and of the deployed one.
+func (c *Client) Holds(ctx context.Context, rec *Records, r *Release) ([]manifest.Ref, error) {
+	var out []manifest.Ref
+	for _, l := range []*helm.Release{rec.Last, rec.Deployed} {
+		if l == nil || l.Info.Status == rcommon.StatusUninstalled {
+			continue
+		}
+		list, err := objects(documents(l.Manifest), r)
+		if err != nil {
+			return nil, fmt.Errorf("manifest of revision %d: %w", l.Version, err)
+		}
+		for i := range list {
+			ref, err := c.placed(ctx, &list[i], r)
+			if err != nil {
+				return nil, err
+			}
+			if !slices.Contains(out, ref) {
+				out = append(out, ref)
+			}
+		}
+	}
+	return out, nil
+}
+
+// placed gives the reference of an object where it lies. What is of a kind that
+// is not served any more lies nowhere.
+func (c *Client) placed(ctx context.Context, o *manifest.Object, r *Release) (manifest.Ref, error) {
+	ref := o.Ref()
+	m, err := c.cluster.Mapping(ctx, o.GroupVersionKind())
+	if errors.Is(err, kube.ErrNoKind) {
+		m, err = c.cluster.Preferred(ctx, ref.GroupKind())
+	}
+	switch {
+	case errors.Is(err, kube.ErrNoKind):
+		return ref, nil
+	case err != nil:
+		return ref, err
+	case !m.Namespaced:
+		ref.Namespace = ""
+	case ref.Namespace == "":
+		ref.Namespace = r.Namespace
+	}
+	return ref, nil
 }

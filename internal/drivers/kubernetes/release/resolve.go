@@ -37,20 +37,22 @@ type Wanted struct {
 	rendering render.Rendering
 }
 
+// Has tells that an object is one of the chart's.
+func (w *Wanted) Has(ref manifest.Ref) bool {
+	return slices.ContainsFunc(w.Objects, func(o manifest.Object) bool { return o.Ref() == ref })
+}
+
 // Hook is a hook of the chart. It comes and goes, and belongs to nobody.
 type Hook struct {
 	manifest.Object
 	Events []string
 
-	unsteady []string
+	Unsteady []string
 }
 
-// Resolve finds out what the release should be, beside what is recorded.
-func (c *Client) Resolve(ctx context.Context, r *Release, rec *Records) (*Wanted, error) {
-	caps, err := c.Capabilities(ctx)
-	if err != nil {
-		return nil, err
-	}
+// Resolve finds out what the release should be on a server with the
+// capabilities given, beside what is recorded.
+func (c *Client) Resolve(ctx context.Context, r *Release, rec *Records, caps render.Capabilities) (*Wanted, error) {
 	w, err := c.resolve(ctx, r, rec, caps)
 	return w, r.clean(err)
 }
@@ -168,7 +170,7 @@ func read(res *render.Result, from *render.Rendering, r *Release) (*Wanted, erro
 	for i := range w.Hooks {
 		place(&w.Hooks[i].Object, places)
 		if i < len(hooks) {
-			w.Hooks[i].unsteady = differences(w.Hooks[i].Unstructured.Object, hooks[i].Unstructured.Object)
+			w.Hooks[i].Unsteady = differences(w.Hooks[i].Unstructured.Object, hooks[i].Unstructured.Object)
 		}
 	}
 	other := byRef(again)
@@ -218,7 +220,7 @@ func (w *Wanted) current(l *helm.Release, r *Release) (*Wanted, error) {
 		place(&list[i], places)
 		w.Hidden.Mark(&list[i])
 	}
-	w.Current, w.Objects, w.Revision, w.Unsteady = true, list, l.Version, nil
+	w.Current, w.Objects, w.Revision = true, list, l.Version
 	return w, nil
 }
 
@@ -291,7 +293,7 @@ func alikeHooks(stored, wanted []Hook) bool {
 		return false
 	}
 	for i := range wanted {
-		if !steadyAlike(&stored[i].Object, &wanted[i].Object, wanted[i].unsteady) {
+		if !steadyAlike(&stored[i].Object, &wanted[i].Object, wanted[i].Unsteady) {
 			return false
 		}
 	}

@@ -48,12 +48,13 @@ func TestMain(m *testing.M) {
 // helm program.
 type rig struct {
 	testing.TB
-	ns     string
-	client *release.Client
-	r      *release.Release
-	helm   *helm.Helm
-	files  map[string]string
-	values map[string]any
+	ns      string
+	cluster *kube.Cluster
+	client  *release.Client
+	r       *release.Release
+	helm    *helm.Helm
+	files   map[string]string
+	values  map[string]any
 	// from and outputs are values of other targets.
 	from    map[string]string
 	outputs map[string]plan.Output
@@ -84,7 +85,7 @@ func newRig(t testing.TB, files map[string]string) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &rig{TB: t, ns: cluster.Namespace(t), client: release.New(c), helm: helm.For(t, cluster.Kubeconfig), files: maps.Clone(files)}
+	g := &rig{TB: t, ns: cluster.Namespace(t), cluster: c, client: release.New(c), helm: helm.For(t, cluster.Kubeconfig), files: maps.Clone(files)}
 	if g.files["Chart.yaml"] == "" {
 		g.files["Chart.yaml"] = chartYAML
 	}
@@ -147,9 +148,27 @@ func (g *rig) records() *release.Records {
 	return rec
 }
 
+// tried is what the release should be, or why that can't be told.
+func (g *rig) tried() (*release.Wanted, error) {
+	g.Helper()
+	version, err := g.cluster.Version(g.Context())
+	if err != nil {
+		g.Fatal(err)
+	}
+	caps := render.Capabilities{KubeVersion: version}
+	kinds, err := g.cluster.Served(g.Context())
+	if err != nil {
+		g.Fatal(err)
+	}
+	for _, k := range kinds {
+		caps.APIVersions = append(caps.APIVersions, k.GroupVersion().String(), k.GroupVersion().String()+"/"+k.Kind)
+	}
+	return g.client.Resolve(g.Context(), g.r, g.records(), caps)
+}
+
 func (g *rig) resolve() *release.Wanted {
 	g.Helper()
-	w, err := g.client.Resolve(g.Context(), g.r, g.records())
+	w, err := g.tried()
 	if err != nil {
 		g.Fatal(err)
 	}
@@ -161,12 +180,11 @@ func (g *rig) order() release.Order {
 }
 
 func (g *rig) deploy() error {
-	rec := g.records()
-	w, err := g.client.Resolve(g.Context(), g.r, rec)
+	w, err := g.tried()
 	if err != nil {
 		return err
 	}
-	return g.client.Deploy(g.Context(), g.r, rec, w, g.order())
+	return g.client.Deploy(g.Context(), g.r, g.records(), w, g.order())
 }
 
 func (g *rig) mustDeploy() {

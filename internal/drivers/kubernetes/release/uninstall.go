@@ -11,13 +11,16 @@ import (
 	helmkube "helm.sh/helm/v4/pkg/kube"
 	"helm.sh/helm/v4/pkg/storage/driver"
 
+	"trueup.dev/trueup/internal/drivers/kubernetes/manifest"
 	"trueup.dev/trueup/internal/drivers/kubernetes/render"
 )
 
 // Removal says how a release is uninstalled.
 type Removal struct {
 	KeepHistory bool
-	Logf        func(format string, args ...any)
+	// Goes tells which objects may be deleted; nil is all that Helm would.
+	Goes func(manifest.Ref) bool
+	Logf func(format string, args ...any)
 }
 
 // Uninstall removes what the release installed, with its hooks, and waits until
@@ -43,6 +46,9 @@ func (c *Client) uninstall(ctx context.Context, r *Release, keep bool, o Removal
 		return err
 	}
 	defer a.end()
+	if err := a.restrictTo(r, o.Goes); err != nil {
+		return err
+	}
 	un := action.NewUninstall(a.config)
 	un.KeepHistory, un.DisableHooks, un.Timeout = keep, r.Options.DisableHooks, r.timeout()
 	// To be gone is the point, whatever an install waits for.

@@ -7,6 +7,11 @@ import (
 	"time"
 
 	helmkube "helm.sh/helm/v4/pkg/kube"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/cli-runtime/pkg/resource"
+
+	"trueup.dev/trueup/internal/drivers/kubernetes/manifest"
 )
 
 // watched is Helm's client; what it waits for goes into the log, and what went
@@ -17,6 +22,57 @@ type watched struct {
 	ctx  context.Context
 	log  func(format string, args ...any)
 	pods func(ctx context.Context, list helmkube.ResourceList) []string
+	// goes tells what may be deleted beside hooks; nil lets Helm decide.
+	goes  func(manifest.Ref) bool
+	hooks map[manifest.Ref]bool
+	// adapt gives an object as it is applied to one that is there; nil leaves it
+	// as it is.
+	adapt func(*unstructured.Unstructured) (*unstructured.Unstructured, error)
+}
+
+// may leaves of a list what may be deleted: what a plan has shown, and hooks,
+// which belong to nobody.
+func (w *watched) may(list helmkube.ResourceList) helmkube.ResourceList {
+	if w.goes == nil {
+		return list
+	}
+	return list.Filter(func(r *resource.Info) bool {
+		ref := refOf(r)
+		return w.goes(ref) || w.hooks[ref]
+	})
+}
+
+func refOf(r *resource.Info) manifest.Ref {
+	k := r.Mapping.GroupVersionKind
+	return manifest.Ref{Group: k.Group, Kind: k.Kind, Namespace: r.Namespace, Name: r.Name}
+}
+
+// Update changes objects; of those that are no longer wanted it deletes only
+// what may go.
+func (w *watched) Update(originals, targets helmkube.ResourceList, o ...helmkube.ClientUpdateOption) (*helmkube.Result, error) {
+	stays := originals.Filter(func(r *resource.Info) bool {
+		return targets.Contains(r) || len(w.may(helmkube.ResourceList{r})) > 0
+	})
+	for _, t := range targets {
+		u, ok := t.Object.(*unstructured.Unstructured)
+		if !ok || w.adapt == nil {
+			continue
+		}
+		given, err := w.adapt(u)
+		if err != nil {
+			return &helmkube.Result{}, err
+		}
+		t.Object = given
+	}
+	return w.Client.Update(stays, targets, o...)
+}
+
+// Delete deletes what may go.
+func (w *watched) Delete(list helmkube.ResourceList, p metav1.DeletionPropagation) (*helmkube.Result, []error) {
+	if list = w.may(list); len(list) == 0 {
+		return &helmkube.Result{}, nil
+	}
+	return w.Client.Delete(list, p)
 }
 
 // GetWaiter gives a waiter that tells what it does.
@@ -40,6 +96,14 @@ type waiter struct {
 func (w *waiter) WatchUntilReady(list helmkube.ResourceList, timeout time.Duration) error {
 	w.w.log("helm: hook %s", names(list))
 	return w.told(list, w.Waiter.WatchUntilReady(list, timeout))
+}
+
+// WaitForDelete waits until what was deleted is gone.
+func (w *waiter) WaitForDelete(list helmkube.ResourceList, timeout time.Duration) error {
+	if list = w.w.may(list); len(list) == 0 {
+		return nil
+	}
+	return w.Waiter.WaitForDelete(list, timeout)
 }
 
 // Wait waits for objects.

@@ -29,18 +29,12 @@ type ReleaseSpec struct {
 	MaxHistory int `yaml:"maxHistory,omitempty" json:"maxHistory,omitempty" jsonschema:"default=10"`
 	// KeepHistory keeps the revisions when the release is uninstalled.
 	KeepHistory bool `yaml:"keepHistory,omitempty" json:"keepHistory,omitempty"`
-	// CreateNamespace makes the release's namespace if it is not there. Nothing
-	// ever removes it.
-	CreateNamespace bool `yaml:"createNamespace,omitempty" json:"createNamespace,omitempty"`
 	// CRDs says what happens to the chart's directory crds: create (the default)
 	// makes those that are missing, createReplace brings them up to date as well,
 	// skip leaves them out. Nothing ever removes them.
 	CRDs string `yaml:"crds,omitempty" json:"crds,omitempty" jsonschema:"enum=create,enum=createReplace,enum=skip"`
 	// Test runs the chart's tests as part of the target's health checks.
 	Test bool `yaml:"test,omitempty" json:"test,omitempty"`
-	// TakeOwnership lets an install or upgrade take over objects that belong to
-	// no release or to another one. The operator must allow it.
-	TakeOwnership bool `yaml:"takeOwnership,omitempty" json:"takeOwnership,omitempty"`
 	// StorageNamespace is where Helm keeps its revisions; the release's
 	// namespace by default.
 	StorageNamespace string `yaml:"storageNamespace,omitempty" json:"storageNamespace,omitempty"`
