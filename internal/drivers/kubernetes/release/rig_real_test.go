@@ -156,7 +156,7 @@ func (g *rig) tried() (*release.Wanted, error) {
 		g.Fatal(err)
 	}
 	caps := render.Capabilities{KubeVersion: version}
-	kinds, err := g.cluster.Served(g.Context())
+	kinds, _, err := g.cluster.Served(g.Context())
 	if err != nil {
 		g.Fatal(err)
 	}
