@@ -385,3 +385,27 @@ func TestTwoTargetsWithOneHook(t *testing.T) {
 		t.Error("the other target's hook was replaced")
 	}
 }
+
+// TestAHooksNameThatIsSomebodyElsesByNow: a hook's object may go by itself, and
+// its name be taken: what is there then is none of the target's.
+func TestAHooksNameThatIsSomebodyElsesByNow(t *testing.T) {
+	for _, mode := range []plan.Mode{plan.Apply, plan.Destroy} {
+		t.Run(string(mode), func(t *testing.T) {
+			r := newRig(t)
+			r.good(stays, job("gone", postSync, policy("HookSucceeded")))
+			r.Set("kubectl", job("gone"))
+			r.mode = mode
+			p := r.plan(stays)
+			if strings.Contains(show(p), "delete Job.batch/shop/gone") {
+				t.Errorf("%s", show(p))
+			}
+			r.apply(t.Context(), p, stays)
+			if !r.there("batch/v1", "Job", "gone") {
+				t.Error("somebody else's object was deleted")
+			}
+			if _, owned := r.owned[plan.Key{Address: "Job.batch/shop/gone"}]; owned {
+				t.Error("it is still ours")
+			}
+		})
+	}
+}

@@ -30,6 +30,11 @@ func (s *set) spare(ctx context.Context, p *plan.Plan) error {
 		if o == nil || o.live == nil {
 			continue
 		}
+		if s.taken(c, o) {
+			c.Action, c.Impact, c.Conflict = plan.Forget, nil, ""
+			note(c, "what is there by now is no hook of this target: it stays as it is")
+			continue
+		}
 		k := keptOf(s.in.Inventory[o.key()])
 		stage.Spare(c, o.marks, stage.Of(o.live), stage.Marks{Keep: k.Keep, Confirm: k.Confirm})
 		if c.Action == plan.Rename {
@@ -51,6 +56,12 @@ func (s *set) spare(ctx context.Context, p *plan.Plan) error {
 		}
 	}
 	return nil
+}
+
+// taken tells that a hook left Git whose name somebody else's object has by now:
+// hooks go by themselves, so that the name alone says nothing.
+func (s *set) taken(c *plan.Change, o *object) bool {
+	return c.Action == plan.Delete && s.in.Inventory[o.key()].Class == stage.HookClass && o.live.GetAnnotations()[hookOf] != s.in.Target
 }
 
 // removed gives the object that a change removes, nil for none.
