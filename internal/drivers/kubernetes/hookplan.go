@@ -92,6 +92,10 @@ func (s *set) tryHook(ctx context.Context, c *plan.Change, o *object) error {
 		stage.Hold(c, "an object of this name is there that is no hook of this target: rename the hook, or delete the object")
 		return nil
 	}
+	if live != nil && !s.stands(o) && live.GetAnnotations()[hookOf] == "" && stage.Of(live).Hook == nil {
+		c.Impact = []plan.Impact{{Class: classOf(o.ref), Replace: 1}}
+		stage.Hold(c, "it is an ordinary object so far: it is deleted and made anew when it runs as a hook")
+	}
 	other := &unstructured.Unstructured{Object: o.send.DeepCopy().Object}
 	other.SetName(otherName(o.ref.Name))
 	_, err = s.cluster.Apply(ctx, o.mapping, other, kube.ApplyOptions{Manager: s.manager(), DryRun: true})

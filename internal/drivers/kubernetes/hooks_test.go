@@ -409,3 +409,19 @@ func TestAHooksNameThatIsSomebodyElsesByNow(t *testing.T) {
 		})
 	}
 }
+
+// TestAnObjectThatBecomesAHook: to run it as a hook deletes what stood there,
+// which nobody is to approve without seeing it.
+func TestAnObjectThatBecomesAHook(t *testing.T) {
+	r := newRig(t)
+	r.good(stays, deployment("api", "1"))
+	p := r.plan(stays, deployment("api", "1", preSync), settings("new", "1"))
+	for _, c := range p.Changes {
+		if c.Address == "Deployment.apps/shop/api" && !strings.Contains(c.Conflict, "deleted and made anew") {
+			t.Errorf("%s", show(p))
+		}
+	}
+	if im := p.Impact()["object"]; im.Replace != 1 {
+		t.Errorf("the impact is %+v", im)
+	}
+}
