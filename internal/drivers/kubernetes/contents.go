@@ -88,7 +88,7 @@ func (s *set) inNamespace(ctx context.Context, o *object) ([]manifest.Ref, error
 		items, _, err := s.cluster.ListMeta(ctx, kinds[i], o.ref.Name)
 		mu.Lock()
 		defer mu.Unlock()
-		out = append(out, s.others(kinds[i], items)...)
+		out = append(out, s.others(kinds[i], items, true)...)
 		return err
 	})
 	return out, err
@@ -106,20 +106,21 @@ func (s *set) ofDefinition(ctx context.Context, o *object) ([]manifest.Ref, erro
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, s.others(m, items)...)
+		// Whoever made them can't make them again without their kind.
+		out = append(out, s.others(m, items, false)...)
 	}
 	return out, nil
 }
 
-// others leaves out what somebody else's object brings along, what every
-// namespace has, and what is going.
-func (s *set) others(m kube.Mapping, items []metav1.PartialObjectMetadata) []manifest.Ref {
+// others leaves out what every namespace has, and what is going; and parts of
+// other objects, where those go as well.
+func (s *set) others(m kube.Mapping, items []metav1.PartialObjectMetadata, parts bool) []manifest.Ref {
 	var out []manifest.Ref
 	for i := range items {
 		it := &items[i]
 		r := manifest.Ref{Group: m.Kind.Group, Kind: m.Kind.Kind, Namespace: it.Namespace, Name: it.Name}
 		given := r.Group == "" && (r.Kind == "ServiceAccount" && r.Name == "default" || r.Kind == "ConfigMap" && r.Name == "kube-root-ca.crt")
-		if given || len(it.OwnerReferences) > 0 || it.DeletionTimestamp != nil || it.Annotations[hookOf] == s.in.Target {
+		if given || parts && len(it.OwnerReferences) > 0 || it.DeletionTimestamp != nil || it.Annotations[hookOf] == s.in.Target {
 			continue
 		}
 		out = append(out, r)

@@ -355,3 +355,14 @@ func TestARenameDeletesTheOldObject(t *testing.T) {
 func claim(name string) string {
 	return doc("v1", "PersistentVolumeClaim", name, "spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}")
 }
+
+// TestADefinitionTakesObjectsOfOwnersAlong: that something else made them does
+// not bring them back.
+func TestADefinitionTakesObjectsOfOwnersAlong(t *testing.T) {
+	r := newRig(t)
+	r.good(stays, widgets)
+	r.Set("kubectl", strings.Replace(widget("made"), "  namespace: shop", "  namespace: shop\n  ownerReferences: [{apiVersion: apps/v1, kind: Deployment, name: shop, uid: 1-2-3}]", 1))
+	if text := show(r.plan(stays)); !strings.Contains(text, "by itself: Widget.acme.example.com/shop/made") {
+		t.Errorf("%s", text)
+	}
+}
