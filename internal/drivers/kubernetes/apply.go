@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/driver/setplan"
 	"trueup.dev/trueup/internal/drivers/kubernetes/manifest"
 	"trueup.dev/trueup/internal/drivers/kubernetes/stage"
@@ -164,6 +165,10 @@ func (s *set) write(ctx context.Context, st *step) error {
 	}
 	switch st.Change.Action {
 	case plan.Delete:
+		old := st.Old.Value.object.live
+		if keep := stage.Of(old).Keep; keep != "" && old.GetDeletionTimestamp() == nil {
+			return fmt.Errorf("%w: it was to be deleted, and says by now that it is to be kept (%s)", driver.ErrStale, keep)
+		}
 		return s.Remove(ctx, *st.Old)
 	case plan.Rename:
 		if err := s.Put(ctx, *st.New, item{}); err != nil {

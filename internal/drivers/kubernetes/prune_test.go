@@ -366,3 +366,16 @@ func TestADefinitionTakesObjectsOfOwnersAlong(t *testing.T) {
 		t.Errorf("%s", text)
 	}
 }
+
+// TestKeptAfterThePlan: between a plan and its approval somebody may have asked
+// for the object to be kept.
+func TestKeptAfterThePlan(t *testing.T) {
+	r := newRig(t)
+	r.good(stays, settings("a", "1"))
+	p := r.plan(stays)
+	r.Edit("kubectl", "v1", "ConfigMap", "shop", "a", "", func(u *unstructured.Unstructured) { annotate(u, "trueup.dev/prune", "disabled") })
+	r.apply(t.Context(), p, stays)
+	if !r.there("v1", "ConfigMap", "a") {
+		t.Error("it was deleted, although it says that it is to be kept")
+	}
+}
