@@ -124,10 +124,12 @@ func (s *set) judgeReplace(c *plan.Change, o *object) {
 	switch allowed := stage.Of(o.send).Recreate; {
 	case s.in.Mode == plan.AddOnly:
 		conflict(c, "it would be replaced, which a run that only adds may not do")
-	case allowed != "":
+	case allowed != "" && !stage.Holds(o.ref.GroupKind()):
 		note(c, "it can't be changed as it is, so it is deleted and made anew (%s): %s", allowed, o.trial.replace)
 	case matches(s.connect.Recreate, kindName(o.ref)):
 		note(c, "it can't be changed as it is, so it is deleted and made anew (the environment's recreate): %s", o.trial.replace)
+	case stage.Holds(o.ref.GroupKind()):
+		conflict(c, "it can't be changed as it is, only deleted and made anew, and what it holds is lost: name the kind in the environment's recreate, or approve: %s", o.trial.replace)
 	default:
 		conflict(c, "it can't be changed as it is, only deleted and made anew: name the kind in the environment's recreate, annotate the object with %s: allowed, or approve: %s", stage.RecreateAnnotation, o.trial.replace)
 	}

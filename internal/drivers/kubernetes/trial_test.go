@@ -249,3 +249,24 @@ func TestRevertedByAWebhook(t *testing.T) {
 	}
 	b.only(b.plan(configMap("one", "v2")), "ConfigMap/shop/one", plan.Update)
 }
+
+// TestAVolumeIsNotReplacedByItsAnnotation: the repository can't allow what
+// loses data.
+func TestAVolumeIsNotReplacedByItsAnnotation(t *testing.T) {
+	r := newRig(t)
+	claim := func(size string) string {
+		return doc("v1", "PersistentVolumeClaim", "data", "spec: {accessModes: [ReadWriteOnce], storageClassName: "+size+", resources: {requests: {storage: 1Gi}}}",
+			"trueup.dev/recreate: allowed", "argocd.argoproj.io/ignore-healthcheck: true")
+	}
+	r.good(claim("a"))
+	r.Admit(func(q kubefake.Request, u *unstructured.Unstructured) error {
+		if class, _, _ := unstructured.NestedString(u.Object, "spec", "storageClassName"); class == "b" && u.GetName() == "data" {
+			return kubefake.Status(422, "Invalid", "spec.storageClassName: field is immutable")
+		}
+		return nil
+	})
+	p := r.plan(claim("b"))
+	if len(p.Changes) != 1 || p.Changes[0].Action != plan.Replace || p.Changes[0].Conflict == "" {
+		t.Errorf("%s", show(p))
+	}
+}
