@@ -30,7 +30,7 @@ func (s *set) claim(ctx context.Context, o *object, u *unstructured.Unstructured
 		}
 		var c *kube.Conflict
 		if !errors.As(err, &c) {
-			return nil, fmt.Errorf("%w: it is applied, but other managers still share its fields: %w", setplan.ErrUnknown, err)
+			return nil, fmt.Errorf("%w: it is applied, but other managers still share its fields: %w", setplan.ErrUnknown, o.mask(err))
 		}
 		if u, err = s.get(ctx, o); err != nil || u == nil {
 			return nil, fmt.Errorf("%w: it is applied, but can't be read back: %w", setplan.ErrUnknown, err)

@@ -131,7 +131,7 @@ func (s *set) createHook(ctx context.Context, o *object, live *unstructured.Unst
 	visible(u)
 	if s.stands(o) {
 		got, err := s.cluster.Apply(ctx, o.mapping, u, kube.ApplyOptions{Manager: manager, Force: true})
-		return got, s.explained(ctx, o, err)
+		return got, s.explained(ctx, o, o.mask(err))
 	}
 	s.run.Logf("%s: starting the %s hook", o.ref, s.run.phases[o.key()])
 	got, err := s.cluster.Create(ctx, o.mapping, u, manager)
@@ -140,7 +140,7 @@ func (s *set) createHook(ctx context.Context, o *object, live *unstructured.Unst
 	if errors.As(err, &there) || err != nil && ctx.Err() == nil && (errors.Is(err, kube.ErrUncertain) || !errors.As(err, &answer)) {
 		return nil, errAgain // it is there, or nobody knows
 	}
-	return got, s.explained(ctx, o, err)
+	return got, s.explained(ctx, o, o.mask(err))
 }
 
 // seenFor is how long a Job stays at least after it ended.
