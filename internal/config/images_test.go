@@ -69,7 +69,7 @@ func TestImageMistakes(t *testing.T) {
 		`{image: nginx, ` + rest + `}`:                                    `names no registry`,
 		`{image: acme/shop, ` + rest + `}`:                                `names no registry`,
 		`{image: "registry.example.com/acme/shop:1.2", ` + rest + `}`:     `without a tag`,
-		`{image: registry.example.com/acme/../other/shop, ` + rest + `}`:  `empty parts, . or ..`,
+		`{image: registry.example.com/acme/../other/shop, ` + rest + `}`:  `empty parts or dots for parts`,
 		`{image: "https://registry.example.com/acme/shop", ` + rest + `}`: `with its registry`,
 		`{` + rest + `}`: `give image or chart`,
 		`{image: registry.example.com/acme/shop, chart: {repository: "https://charts.example.com/stable", name: x}, ` + rest + `}`:         `give image or chart`,

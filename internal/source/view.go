@@ -91,7 +91,9 @@ func (v *View) record(p, op, id string) {
 	v.log.Lock()
 	defer v.log.Unlock()
 	r := Read{Path: p, Op: op, ID: id}
-	v.log.reads[r] = v.log.reads[r]
+	if _, known := v.log.reads[r]; !known {
+		v.log.reads[r] = false
+	}
 }
 
 // recordFile remembers a file and counts its bytes once.

@@ -151,7 +151,7 @@ func parsePlace(raw string) (place, error) {
 	}
 	p := place{oci: u.Scheme == "oci", scheme: u.Scheme, host: strings.ToLower(u.Host), path: strings.Trim(u.Path, "/")}
 	if clean := path.Clean("/" + p.path); clean != "/" && clean != "/"+p.path {
-		return place{}, errors.New("the path holds empty parts, . or ..")
+		return place{}, errors.New("the path holds empty parts or dots for parts")
 	}
 	if !p.oci {
 		return p, nil

@@ -128,7 +128,7 @@ func reported(u *unstructured.Unstructured) time.Time {
 }
 
 func writesStatus(m metav1.ManagedFieldsEntry) bool {
-	return m.FieldsV1 != nil && strings.Contains(string(m.FieldsV1.Raw), `"f:status":`)
+	return m.FieldsV1 != nil && strings.Contains(m.FieldsV1.GetRawString(), `"f:status":`)
 }
 
 // clean makes one line of a text that others wrote, and bounds it.

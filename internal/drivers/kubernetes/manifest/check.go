@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"trueup.dev/trueup/internal/plan"
@@ -177,7 +177,7 @@ func badName(o map[string]any, name string) string {
 	var why []string
 	switch {
 	case group == "rbac.authorization.k8s.io" || strings.HasSuffix(group, ".openshift.io") || kind == "IPAddress":
-		why = path.IsValidPathSegmentName(name)
+		why = content.IsPathSegmentName(name)
 	case group == "" && (kind == "Namespace" || kind == "Service"):
 		why = validation.IsDNS1123Label(name)
 	default:

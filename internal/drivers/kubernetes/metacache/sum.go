@@ -68,7 +68,7 @@ func entryOf(o metav1.Object, managers []string) entry {
 		if m.Subresource != "" || m.FieldsV1 == nil || !slices.Contains(managers, m.Manager) {
 			continue
 		}
-		fields, set := canonical(m.FieldsV1.Raw)
+		fields, set := canonical(m.FieldsV1.GetRawBytes())
 		meta, _ := set["f:metadata"].(map[string]any)
 		// The texts of a Secret become data that nobody owns.
 		_, moves := set["f:stringData"]
