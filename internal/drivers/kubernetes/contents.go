@@ -11,16 +11,75 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"trueup.dev/trueup/internal/client/kube"
+	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/drivers/kubernetes/manifest"
 	"trueup.dev/trueup/internal/drivers/kubernetes/stage"
 	"trueup.dev/trueup/internal/plan"
 )
 
+// removal is what a plan knows of what it removes.
+type removal struct {
+	seen  map[manifest.Ref]*object  // what the plan is about
+	along map[plan.Address][]string // what goes with namespaces and definitions
+}
+
+// unseen stands for contents that could not be told when the plan was made.
+const unseen = "*"
+
 // holdContents holds the removal of a namespace or a definition that would take
 // objects along which the plan does not delete.
 func (s *set) holdContents(ctx context.Context, c *plan.Change, o *object, p *plan.Plan) error {
+	found, err := s.contents(ctx, o, deletions(p))
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	a := o.ref.Address()
+	if err != nil {
+		s.along[a] = []string{unseen}
+		stage.Hold(c, fmt.Sprintf("it can't be told what would be deleted with it: %v", err))
+		return nil
+	}
+	if len(found) > 0 {
+		stage.Hold(c, "its deletion takes along what this plan does not delete by itself: "+named(found))
+	}
+	for _, r := range found {
+		s.along[a] = append(s.along[a], string(r.Address()))
+	}
+	return nil
+}
+
+// checkContents looks once more, right before a namespace or a definition is
+// deleted: what came into it after the plan, nobody has seen.
+func (s *set) checkContents(ctx context.Context, o *object) error {
+	seen := s.planned.Along[o.ref.Address()]
+	if slices.Contains(seen, unseen) {
+		return nil
+	}
+	found, err := s.contents(ctx, o, s.run.deletes)
+	if err != nil {
+		return fmt.Errorf("it can't be told what would be deleted with it: %w", err)
+	}
+	found = slices.DeleteFunc(found, func(r manifest.Ref) bool { return slices.Contains(seen, string(r.Address())) })
+	if len(found) > 0 {
+		return fmt.Errorf("%w: its deletion would take along what was not there when it was planned: %s", driver.ErrStale, named(found))
+	}
+	return nil
+}
+
+// deletions are the objects that a plan deletes.
+func deletions(p *plan.Plan) map[plan.Address]bool {
+	goes := map[plan.Address]bool{}
+	for i := range p.Changes {
+		goes[p.Changes[i].Address] = p.Changes[i].Action == plan.Delete
+	}
+	return goes
+}
+
+// contents gives what goes along with a namespace or a definition, but for what
+// is deleted anyway.
+func (s *set) contents(ctx context.Context, o *object, goes map[plan.Address]bool) ([]manifest.Ref, error) {
 	if o.live.GetDeletionTimestamp() != nil {
-		return nil // it is under way
+		return nil, nil // it is under way
 	}
 	var find func(context.Context, *object) ([]manifest.Ref, error)
 	switch k := o.ref.GroupKind(); {
@@ -29,25 +88,10 @@ func (s *set) holdContents(ctx context.Context, c *plan.Change, o *object, p *pl
 	case stage.IsDefinition(k):
 		find = s.ofDefinition
 	default:
-		return nil
+		return nil, nil
 	}
 	found, err := find(ctx, o)
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if err != nil {
-		stage.Hold(c, fmt.Sprintf("it can't be told what would be deleted with it: %v", err))
-		return nil
-	}
-	goes := map[plan.Address]bool{}
-	for i := range p.Changes {
-		goes[p.Changes[i].Address] = p.Changes[i].Action == plan.Delete
-	}
-	found = slices.DeleteFunc(found, func(r manifest.Ref) bool { return goes[r.Address()] })
-	if len(found) > 0 {
-		stage.Hold(c, "its deletion takes along what this plan does not delete by itself: "+named(found))
-	}
-	return nil
+	return slices.DeleteFunc(found, func(r manifest.Ref) bool { return goes[r.Address()] }), err
 }
 
 // named names some of many.

@@ -20,11 +20,13 @@ type artefact struct {
 	Desired map[plan.Address]string `json:"desired,omitempty"`
 	// Conflicts are the fields of others that the plan takes over.
 	Conflicts map[plan.Address][]string `json:"conflicts,omitempty"`
+	// Along is what goes with the namespaces and definitions that are deleted.
+	Along map[plan.Address][]string `json:"along,omitempty"`
 }
 
 // artefactOf gathers what an apply of the plan needs to know.
 func (s *set) artefactOf(p *plan.Plan) *artefact {
-	a := &artefact{Desired: map[plan.Address]string{}, Conflicts: map[plan.Address][]string{}}
+	a := &artefact{Desired: map[plan.Address]string{}, Conflicts: map[plan.Address][]string{}, Along: s.along}
 	for i := range p.Changes {
 		c := &p.Changes[i]
 		o := s.wanted(c)

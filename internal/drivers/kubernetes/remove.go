@@ -23,6 +23,9 @@ func (s *set) Remove(ctx context.Context, old item) error {
 	if o.live.GetDeletionTimestamp() != nil {
 		return s.goneUID(ctx, o, o.live.GetUID())
 	}
+	if err := s.checkContents(ctx, o); err != nil {
+		return err
+	}
 	return s.removeUID(ctx, o, o.live.GetUID())
 }
 

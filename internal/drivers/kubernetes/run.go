@@ -23,7 +23,7 @@ import (
 type run struct {
 	driver.Report
 	phases map[plan.Key]stage.Phase // of the hooks that are due
-	base   map[plan.Address]string  // what the plan rests on
+	grounds
 
 	mu     sync.Mutex
 	marked bool
@@ -38,9 +38,15 @@ type run struct {
 	anew           []*object     // that were gone and are made anew
 }
 
+// grounds are what a plan rests on, and what it deletes.
+type grounds struct {
+	base    map[plan.Address]string
+	deletes map[plan.Address]bool
+}
+
 // newRun begins an apply of a plan.
 func (s *set) newRun(p *plan.Plan, report driver.Report) *run {
-	r := &run{Report: report, phases: map[plan.Key]stage.Phase{}, failed: map[manifest.Ref]error{}, waves: map[int]error{}}
+	r := &run{Report: report, phases: map[plan.Key]stage.Phase{}, failed: map[manifest.Ref]error{}, waves: map[int]error{}, grounds: grounds{deletes: deletions(p)}}
 	for i := range p.Scopes {
 		r.base = p.Scopes[i].Base
 	}

@@ -61,8 +61,8 @@ type set struct {
 	helm    *releases // where the target is a release, or was one
 	want    map[manifest.Ref]*object
 	order   []*object
-	seen    map[manifest.Ref]*object // in a plan: what it is about
-	hooks   hooks                    // they are wanted, but in no order
+	removal
+	hooks   hooks // they are wanted, but in no order
 	kinds   defined
 	ignored *ignore.Set
 	findings
@@ -85,7 +85,7 @@ func (s *session) set(ctx context.Context, in driver.Input) (*set, error) {
 	if err != nil {
 		return nil, err
 	}
-	st := &set{session: s, in: in, spec: spec, want: map[manifest.Ref]*object{}}
+	st := &set{session: s, in: in, spec: spec, want: map[manifest.Ref]*object{}, removal: removal{along: map[plan.Address][]string{}}}
 	if st.cluster, err = s.clusterFor(spec); err != nil {
 		return nil, err
 	}
