@@ -160,3 +160,23 @@ func BenchmarkNewest(b *testing.B) {
 		}
 	}
 }
+
+// TestWhatIsNoTagIsLeftAlone: a field that holds more than a tag must not lose
+// it, nor be taken for an unknown version that anything may replace.
+func TestWhatIsNoTagIsLeftAlone(t *testing.T) {
+	for form, texts := range map[Form][]string{
+		AsTag:       {"1.5.0@sha256:" + strings.Repeat("a", 64), "registry.example.com/acme/shop:1.5.0", "acme/shop", "a tag", "{{ .tag }}"},
+		AsTagDigest: {"registry.example.com/acme/shop:1.5.0@sha256:" + strings.Repeat("a", 64), "acme/shop:1.5.0"},
+	} {
+		for _, text := range texts {
+			if r, err := form.Read(text); err == nil {
+				t.Errorf("%s reads %q as %+v", form, text, r)
+			}
+		}
+	}
+	for _, text := range []string{"", "latest", "v1.2.3", "1.2.3+build"} {
+		if r, err := AsTag.Read(text); err != nil || r.Tag != text {
+			t.Errorf("%q: %+v, %v", text, r, err)
+		}
+	}
+}

@@ -68,7 +68,11 @@ func (f Form) Read(text string) (Reference, error) {
 			}
 		}
 	default:
-		r.Tag = rest
+		// A whole reference, or a digest behind the tag, is more than would be
+		// written: what is not a tag is left alone.
+		if r.Tag = rest; rest != "" && !tagForm.MatchString(rest) {
+			return r, fmt.Errorf("%.200q is no tag; the field's as: says how the reference stands there", text)
+		}
 	}
 	if r.Digest != "" && !digestForm.MatchString(r.Digest) && (f != AsDigest || strings.Contains(r.Digest, ":")) {
 		return r, fmt.Errorf("%.200q holds no digest that can be read", text)
