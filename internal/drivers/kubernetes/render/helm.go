@@ -64,6 +64,7 @@ func (r *run) helm() error {
 	}
 	h.same(first)
 	h.used.warn(h, first)
+	h.undecided(h.file, h.waits())
 	if h.out.Diagnostics.Err() != nil && h.guessed() {
 		h.note("the chart of %s asks what the cluster can do, which is not known here", h.in.Path)
 	}

@@ -53,6 +53,7 @@ func (r *run) jsonnet() error {
 	if err := decodeJSON([]byte(text), &value); err != nil {
 		return err
 	}
+	r.undecided(name, r.waits())
 	f := &flattener{run: r, file: name}
 	f.flatten(numbers(value), "", 0)
 	return nil

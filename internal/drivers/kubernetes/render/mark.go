@@ -101,11 +101,28 @@ func (r *run) soften() {
 	}
 }
 
-func (r *run) unknownUsed() bool {
-	for name := range r.values {
+func (r *run) unknownUsed() bool { return len(r.waits()) > 0 }
+
+// waits gives the names of used values that are not known yet.
+func (r *run) waits() []string {
+	return r.unknown(sortedKeys(r.values))
+}
+
+// unknown gives those names whose values are not known yet.
+func (r *run) unknown(names []string) []string {
+	var out []string
+	for _, name := range names {
 		if o, ok := r.in.Values[name]; !ok || o.Unknown {
-			return true
+			out = append(out, name)
 		}
 	}
-	return false
+	return out
+}
+
+// undecided notes that a program had to do without a value: what it leaves out
+// or sets otherwise for that does not show, and is not what is asked for.
+func (r *run) undecided(file string, names []string) {
+	for _, n := range names {
+		r.note("what %s makes may depend on the value %s, which is not known yet", file, n)
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"text/template"
+	"text/template/parse"
 
 	"trueup.dev/trueup/internal/driver/templates"
 	"trueup.dev/trueup/internal/drivers/kubernetes/manifest"
@@ -110,11 +111,33 @@ func (r *run) fill(name string, body []byte) ([]byte, error) {
 			return nil, mistake(err)
 		}
 	}
+	if !prints(t.Root) {
+		r.undecided(name, r.unknown(names))
+	}
 	var out limited
 	if err := t.Execute(&out, data); err != nil {
 		return nil, mistake(err)
 	}
 	return out.Bytes(), nil
+}
+
+// prints tells that a template only puts values where they are named, so that
+// one that is not known yet shows where it goes.
+func prints(root *parse.ListNode) bool {
+	return !slices.ContainsFunc(root.Nodes, func(n parse.Node) bool {
+		switch x := n.(type) {
+		case *parse.TextNode, *parse.CommentNode:
+			return false
+		case *parse.ActionNode:
+			p := x.Pipe
+			if len(p.Decl) > 0 || len(p.Cmds) != 1 || len(p.Cmds[0].Args) != 1 {
+				return true
+			}
+			_, field := p.Cmds[0].Args[0].(*parse.FieldNode)
+			return !field
+		}
+		return true
+	})
 }
 
 type limited struct{ bytes.Buffer }
