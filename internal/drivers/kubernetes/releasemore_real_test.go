@@ -117,6 +117,27 @@ func TestHooksStayInScope(t *testing.T) {
 	}
 }
 
+// TestHooksDeleteNobodysObject: Helm deletes what has the name of a hook, so a
+// hook may not have that of an object that is none.
+func TestHooksDeleteNobodysObject(t *testing.T) {
+	s := newShip(t, map[string]string{"one": plainConfigMap("one", "v1"),
+		"hook": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: precious, annotations: {helm.sh/hook: pre-install}}\n"})
+	s.Set(t, "precious", "theirs")
+	uid := s.get("cm/precious", ".metadata.uid")
+	p := s.plan()
+	s.has(s.change(p, theRelease).Conflict, "has the name of an object that is no hook")
+	s.has(s.change(p, "ConfigMap/one").Conflict, "a release is applied as a whole")
+	s.fatal(s.apply(t.Context(), p))
+	if s.get("cm/precious", ".metadata.uid") != uid || s.history() != "" {
+		t.Error("the object was deleted")
+	}
+	s.Unset(t, "precious")
+	s.sync()
+	s.files["templates/one.yaml"] = plainConfigMap("one", "v2")
+	s.files["templates/hook.yaml"] = strings.Replace(s.files["templates/hook.yaml"], "pre-install", "pre-upgrade", 1)
+	s.sync() // what an earlier run of the hook left may go
+}
+
 // TestReleaseIsRenamed: the old one is uninstalled, what both have stays.
 func TestReleaseIsRenamed(t *testing.T) {
 	s := newShip(t, map[string]string{"same": plainConfigMap("same", "v1"), "own": plainConfigMap("own-{{ .Release.Name }}", "v1"),

@@ -3,12 +3,16 @@ package kubernetes
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"trueup.dev/trueup/internal/client/kube"
 	"trueup.dev/trueup/internal/driver"
 	"trueup.dev/trueup/internal/drivers/kubernetes/diff"
 	"trueup.dev/trueup/internal/drivers/kubernetes/manifest"
@@ -59,6 +63,9 @@ func (h *releases) judge(ctx context.Context, p *plan.Plan) error {
 		} else {
 			h.judgeObject(c, ref)
 		}
+	}
+	if err := h.holdHooks(ctx, p); err != nil {
+		return err
 	}
 	h.hold(p)
 	return h.beside(ctx, p)
@@ -175,6 +182,40 @@ func (h *releases) judgeGoing(c *plan.Change, x *released) {
 
 // handsOver tells that the objects of a release are to be ordinary ones.
 func (h *releases) handsOver() bool { return !h.wants() && h.in.Mode != plan.Destroy }
+
+// holdHooks holds a release whose hook has the name of an object that is no
+// hook: Helm deletes what has a hook's name before it makes the hook.
+func (h *releases) holdHooks(ctx context.Context, p *plan.Plan) error {
+	if !h.deploys() || h.asked.r.Options.DisableHooks {
+		return nil
+	}
+	i := slices.IndexFunc(p.Changes, func(c plan.Change) bool { return c.Address == h.asked.ref.Address() && c.Action.Writes() })
+	if i < 0 {
+		return nil
+	}
+	for n := range h.asked.wanted.Hooks {
+		hook := &h.asked.wanted.Hooks[n].Object
+		o := &object{}
+		var err error
+		if o.mapping, err = h.cluster.Mapping(ctx, hook.GroupVersionKind()); errors.Is(err, kube.ErrNoKind) {
+			continue
+		}
+		if err == nil {
+			o.ref, err = h.placeOf(ctx, hook)
+		}
+		var live *unstructured.Unstructured
+		if err == nil {
+			live, err = h.get(ctx, o)
+		}
+		if err != nil {
+			return fmt.Errorf("hook %s: %w", hook.Ref(), err)
+		}
+		if live != nil && live.GetAnnotations()["helm.sh/hook"] == "" {
+			conflict(&p.Changes[i], "its hook %s has the name of an object that is no hook, which Helm would delete: rename the hook", o.ref)
+		}
+	}
+	return nil
+}
 
 // hold holds all of a release where a part is held: Helm can't leave a part
 // out.

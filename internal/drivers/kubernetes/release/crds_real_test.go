@@ -108,12 +108,12 @@ data: {password: {{ if $old }}{{ $old.data.password }}{{ else }}{{ randAlphaNum 
 func TestSecretsDoNotShow(t *testing.T) {
 	const secret = "canary-51c2-never-show"
 	g := newRig(t, map[string]string{
-		"templates/a.yaml": "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: {{ .Values.port }}}]}\n",
+		"templates/a.yaml": "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {type: {{ .Values.port }}, ports: [{port: 80}]}\n",
 		"templates/b.yaml": "{{ if .Values.fail }}{{ fail .Values.port }}{{ end }}",
 	})
 	g.from, g.outputs = map[string]string{"port": "secret"}, map[string]plan.Output{"secret": {Value: []byte(`"` + secret + `"`), Sensitive: true}}
 	w := g.resolve()
-	if len(w.Objects) != 1 || strings.Join(w.Objects[0].Sensitive, " ") != "/spec/ports/0/port" || strings.Join(w.Sensitive, " ") != "/port" {
+	if len(w.Objects) != 1 || strings.Join(w.Objects[0].Sensitive, " ") != "/spec/type" || strings.Join(w.Sensitive, " ") != "/port" {
 		t.Errorf("%+v, %v", w.Objects, w.Sensitive)
 	}
 	var f *release.Failure
