@@ -73,7 +73,8 @@ func (c *Client) act(ctx context.Context, r *Release, log *slog.Logger, logf fun
 	a.config.Capabilities = common.DefaultCapabilities
 	hc := a.config.KubeClient.(*helmkube.Client)
 	hc.Namespace = r.Namespace
-	hc.WaitContext = ctx // the legacy waiter takes it from nowhere else
+	//lint:ignore SA1019 the legacy waiter takes it from nowhere else
+	hc.WaitContext = ctx
 	a.config.KubeClient = &watched{Client: hc, ctx: ctx, log: logf, pods: c.pods}
 	return a, nil
 }

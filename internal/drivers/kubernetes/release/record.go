@@ -104,18 +104,18 @@ func newest(list []metav1.PartialObjectMetadata, status rcommon.Status) *metav1.
 func (c *Client) record(ctx context.Context, m kube.Mapping, o *metav1.PartialObjectMetadata) (*helm.Release, error) {
 	u, err := c.cluster.Get(ctx, m, o.Namespace, o.Name)
 	if errors.Is(err, kube.ErrNotFound) || err == nil && u.GetResourceVersion() != o.ResourceVersion {
-		return nil, fmt.Errorf("Secret %s/%s: somebody is at work on this release: %w", o.Namespace, o.Name, driver.ErrStale)
+		return nil, fmt.Errorf("the Secret %s/%s: somebody is at work on this release: %w", o.Namespace, o.Name, driver.ErrStale)
 	}
 	if err != nil {
 		return nil, err
 	}
 	var s corev1.Secret
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &s); err != nil {
-		return nil, fmt.Errorf("Secret %s/%s: %w", o.Namespace, o.Name, errBroken)
+		return nil, fmt.Errorf("the Secret %s/%s: %w", o.Namespace, o.Name, errBroken)
 	}
 	r, err := decodeRecord(s.Data["release"])
 	if err != nil {
-		return nil, fmt.Errorf("Secret %s/%s: %w", o.Namespace, o.Name, err)
+		return nil, fmt.Errorf("the Secret %s/%s: %w", o.Namespace, o.Name, err)
 	}
 	r.Labels = map[string]string{}
 	for k, v := range s.Labels {
