@@ -194,7 +194,7 @@ func (s *set) Show(it item) (json.RawMessage, []string, error) {
 		return nil, nil, fmt.Errorf("%s: %w", it.Key, err)
 	}
 	raw, err := json.Marshal(doc)
-	return raw, append(sensitive(it.Value.object), keptOf(s.in.Inventory[it.Key]).Sensitive...), err
+	return raw, s.hidden(it.Key, it.Value.object, doc), err
 }
 
 func (s *set) shown(v side) (map[string]any, error) {

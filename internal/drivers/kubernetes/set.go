@@ -224,7 +224,7 @@ type kept struct {
 	Confirm string `json:"confirm,omitempty"`
 	Wave    int    `json:"wave,omitempty"`
 	// Sensitive points to what must not show when it is removed, beside the data
-	// of Secrets.
+	// of Secrets; elements of lists by their names.
 	Sensitive []string `json:"sensitive,omitempty"`
 }
 
@@ -234,7 +234,7 @@ func (s *set) Keep(it item) (json.RawMessage, []string, error) {
 	if it.Value.object != nil {
 		k.Keep, k.Confirm, k.Wave = it.Value.marks.Keep, it.Value.marks.Confirm, it.Value.marks.Wave
 		if it.Value.desired != nil {
-			k.Sensitive = it.Value.desired.Sensitive
+			k.Sensitive = namedPointers(objectOf(it.Value.send), it.Value.desired.Sensitive)
 		}
 	}
 	b, err := json.Marshal(k)
