@@ -270,3 +270,32 @@ func TestAVolumeIsNotReplacedByItsAnnotation(t *testing.T) {
 		t.Errorf("%s", show(p))
 	}
 }
+
+// TestStatusThatIsWrittenAllTheTime: a controller writes all the while; the
+// plan is the same.
+func TestStatusThatIsWrittenAllTheTime(t *testing.T) {
+	b := newBed(t, nil)
+	b.sync(web("1", "1"))
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for n := int64(1); ; n++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			b.Edit("kube-controller-manager", "apps/v1", "Deployment", "shop", "web", "status", func(u *unstructured.Unstructured) {
+				_ = unstructured.SetNestedField(u.Object, n, "status", "observedGeneration")
+			})
+		}
+	}()
+	defer func() { close(stop); <-done }()
+	for range 3 {
+		b.now = b.now.Add(24 * time.Hour)
+		if p := b.plan(web("1", "1")); !p.Empty() {
+			t.Fatalf("%s", written(p))
+		}
+		b.only(b.plan(web("1", "2")), webAddress, plan.Update)
+	}
+}
