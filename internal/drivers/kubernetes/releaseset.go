@@ -11,6 +11,7 @@ import (
 	helm "helm.sh/helm/v4/pkg/release/v1"
 
 	"trueup.dev/trueup/internal/driver"
+	"trueup.dev/trueup/internal/drivers/kubernetes/diff"
 	"trueup.dev/trueup/internal/drivers/kubernetes/release"
 	"trueup.dev/trueup/internal/plan"
 )
@@ -223,7 +224,8 @@ func hiddenValues(had, gives map[string]any, sensitive []string) []string {
 	walk = func(a, b any, at string) {
 		x, ok := a.(map[string]any)
 		if !ok {
-			if b == nil || slices.Contains(sensitive, at) {
+			_, list := a.([]any) // one that changed may have held what is no longer given
+			if b == nil || slices.Contains(sensitive, at) || list && !diff.Equal(a, b) {
 				out = append(out, "/values"+at)
 			}
 			return

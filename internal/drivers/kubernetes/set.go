@@ -18,6 +18,7 @@ import (
 	"trueup.dev/trueup/internal/drivers/kubernetes/ignore"
 	"trueup.dev/trueup/internal/drivers/kubernetes/manifest"
 	"trueup.dev/trueup/internal/drivers/kubernetes/release"
+	"trueup.dev/trueup/internal/drivers/kubernetes/render"
 	"trueup.dev/trueup/internal/drivers/kubernetes/stage"
 	"trueup.dev/trueup/internal/plan"
 )
@@ -103,6 +104,9 @@ func (s *session) set(ctx context.Context, in driver.Input) (*set, error) {
 	}
 	st.warnings = append(st.warnings, p.diagnostics.Warnings()...)
 	st.hooks.leftOut = p.leftOut
+	if h := spec.Helm; h != nil && h.Mode == render.Release && len(p.incomplete) == 0 && (p.release == nil || p.release.Name == "") {
+		return nil, driver.Permanent(errors.New("spec.helm.mode: release, but no chart was found"))
+	}
 	if st.helm, err = st.releasesOf(ctx, p); err != nil {
 		return nil, err
 	}
