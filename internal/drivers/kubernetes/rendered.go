@@ -138,10 +138,14 @@ func ask(ctx context.Context, cluster *kube.Cluster, before render.Capabilities)
 	}
 	for _, v := range silent {
 		is.APIVersions = append(is.APIVersions, v.String())
+		n := len(is.APIVersions)
 		for _, known := range before.APIVersions {
 			if strings.HasPrefix(known, v.String()+"/") {
 				is.APIVersions = append(is.APIVersions, known)
 			}
+		}
+		if len(is.APIVersions) == n {
+			is.Silent = append(is.Silent, v.String())
 		}
 	}
 	for _, k := range kinds {

@@ -79,6 +79,33 @@ data:
 	contains(t, string(c.After), `"gadgets":"true"`, `"apps":"true"`)
 }
 
+// TestWhatCantBeAskedForIsNotGone: a chart asks for a kind whose server does not
+// answer, and nobody knows it from before. What it leaves out is not deleted.
+func TestWhatCantBeAskedForIsNotGone(t *testing.T) {
+	b := newBed(t, nil)
+	b.sync(configMap("one", "v1"), configMap("two", "v1"))
+	b.Set("kubectl", gadgets)
+	b.Down("example.com/v1", true)
+	b.open(nil) // as after a restart
+	in := b.input()
+	in.Tree = fstest.MapFS{
+		"app/Chart.yaml":       {Data: []byte("apiVersion: v2\nname: app\nversion: 1.0.0\n")},
+		"app/templates/a.yaml": {Data: []byte(configMap("one", "v1") + "\n---\n{{ if .Capabilities.APIVersions.Has \"example.com/v1/Gadget\" }}\n" + configMap("two", "v1") + "\n{{ end }}\n")},
+	}
+	p, err := b.prepared(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Changes) != 0 || len(p.UnknownScopes()) != 1 {
+		t.Fatalf("%s", written(p))
+	}
+	b.Down("example.com/v1", false)
+	b.open(nil)
+	if p, err = b.prepared(in); err != nil || !p.Empty() || len(p.UnknownScopes()) != 0 {
+		t.Errorf("%v: %s", err, written(p))
+	}
+}
+
 // TestAggregatedRoles: a controller writes the rules of an aggregated role, so
 // that they are neither sent nor compared.
 func TestAggregatedRoles(t *testing.T) {

@@ -49,6 +49,7 @@ func (r *run) helm() error {
 		return err
 	}
 	h := &release{run: r, files: files, file: name, values: values, broken: map[string]bool{}, used: newUsed(), moment: Moment{Revision: 1}}
+	h.silent()
 	if r.helmSpec().Mode == Release {
 		return h.asRelease()
 	}
@@ -185,6 +186,16 @@ func (h *release) wanted(c *chart.Chart, caps *common.Capabilities) error {
 func (h *release) guessed() bool {
 	return h.in.Capabilities.APIVersions == nil && h.in.Capabilities.KubeVersion == "" &&
 		slices.ContainsFunc(h.files.list, func(f *archive.BufferedFile) bool { return bytes.Contains(f.Data, []byte(".Capabilities")) })
+}
+
+// silent notes that the chart asks for a kind of which nobody can tell whether
+// the cluster has it: what it leaves out for that is not gone.
+func (h *release) silent() {
+	for _, v := range h.in.Capabilities.Silent {
+		if slices.ContainsFunc(h.files.list, func(f *archive.BufferedFile) bool { return bytes.Contains(f.Data, []byte(v+"/")) }) {
+			h.note("the chart of %s asks for kinds of %s, and the server behind that version does not answer now", h.in.Path, v)
+		}
+	}
 }
 
 // load makes a fresh chart: rendering changes it.

@@ -55,6 +55,9 @@ type Input struct {
 type Capabilities struct {
 	KubeVersion string   // "v1.37.2"; "" is DefaultKubeVersion
 	APIVersions []string // "apps/v1", "apps/v1/Deployment"; nil is the built-in ones
+	// Silent are versions whose kinds nobody can tell now: the server behind
+	// them does not answer. What a chart makes of them is not decided.
+	Silent []string
 }
 
 // Result is what came of it.
