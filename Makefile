@@ -40,6 +40,7 @@ forge-servers: deps ## Gitea and GitHub's API description, for the tests (minute
 infra-programs: deps ## OpenTofu, Terraform, a test provider, Vault and Kubernetes, for the tests (minutes, the first time)
 	@GO='$(GO)' scripts/server.sh kubetest >/dev/null
 	@GO='$(GO)' scripts/gitops-crds.sh >/dev/null
+	@GO='$(GO)' scripts/server.sh helm >/dev/null
 	@GO='$(GO)' scripts/server.sh vault >/dev/null
 	@GO='$(GO)' scripts/server.sh tofu >/dev/null
 	@command -v terraform >/dev/null || GO='$(GO)' scripts/server.sh terraform >/dev/null
@@ -66,7 +67,7 @@ test: deps forge-servers infra-programs lint ## everything, real servers include
 
 .PHONY: test-core
 test-core: deps infra-programs ## engine, store, queue, Git, configuration, command line
-	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) $$($(GO) list ./... | grep -Ev '/internal/(drivers|e2e|hosttest|agent|source/forge|client/ssh|client/kube|client/registry|handover|servertest/(sshhosts|gitea|dnsserver|kubetest|helm|manifests|gitops))(/|$$)')
+	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) $$($(GO) list ./... | grep -Ev '/internal/(drivers|e2e|hosttest|agent|source/forge|client/ssh|client/kube|client/registry|handover|kubernetestest|servertest/(sshhosts|gitea|dnsserver|kubetest|helm|manifests|gitops))(/|$$)')
 
 .PHONY: test-dns
 test-dns: deps ## the dns driver against BIND, Knot and PowerDNS
@@ -86,7 +87,7 @@ test-hosts: deps ## the ssh and sftp drivers and agents, against real OpenSSH ho
 
 .PHONY: test-kubernetes
 test-kubernetes: infra-programs ## the kubernetes driver against a real control plane; registries; moving over from Flux and Argo CD
-	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) ./internal/drivers/kubernetes/... ./internal/client/kube/... ./internal/client/registry/... ./internal/handover/... ./internal/servertest/kubetest/... ./internal/servertest/helm/... ./internal/servertest/manifests/... ./internal/servertest/gitops/...
+	$(GO) test -count=1 -tags real -timeout $(TEST_TIMEOUT) ./internal/drivers/kubernetes/... ./internal/client/kube/... ./internal/client/registry/... ./internal/handover/... ./internal/kubernetestest/... ./internal/servertest/kubetest/... ./internal/servertest/helm/... ./internal/servertest/manifests/... ./internal/servertest/gitops/...
 
 .PHONY: test-infra
 test-infra: infra-programs forge-servers ## tofu with OpenTofu and Terraform; exec with Ansible; http with Gitea and PowerDNS; outputs
