@@ -72,8 +72,15 @@ func (f *files) open(name string) ([]byte, error) {
 	}
 	f.remember(name, body, plain)
 	f.shown[name] = body
+	if f.here > 0 && len(f.secrets.inside) > maxSecretsHere {
+		return nil, errElsewhere
+	}
 	return plain, nil
 }
+
+// maxSecretsHere bounds how many texts every value is searched for in this
+// process: a recipient's key is public, and anybody can encrypt a lot for it.
+const maxSecretsHere = 1000
 
 // badFile is a file with a mistake.
 type badFile struct{ d plan.Diagnostic }
@@ -111,7 +118,14 @@ func (f *files) remember(name string, body, plain []byte) {
 	case ".yaml", ".yml", ".json":
 		before, _ := manifest.Documents(name, body)
 		after, _ := manifest.Documents(name, plain)
-		for i := range min(len(before), len(after)) {
+		if len(before) != len(after) { // which was which can't be told
+			for _, d := range after {
+				f.secrets.add(name, d.Value)
+			}
+			f.secrets.add(name, string(plain))
+			return
+		}
+		for i := range before {
 			f.compare(name, "", before[i].Value, after[i].Value)
 		}
 	case ".env", ".ini":

@@ -164,3 +164,38 @@ func TestSensitiveOutputsAreMarked(t *testing.T) {
 		t.Error(s, u)
 	}
 }
+
+// TestWhichDocumentWasSealedCantBeTold: what was decrypted has other documents
+// than the file in Git, so that all of it is hidden.
+func TestWhichDocumentWasSealedCantBeTold(t *testing.T) {
+	body := configMap("a") + "data: {password: 'ENC[AES256_GCM,data:x,iv:x,tag:x,type:str]'}\nsops:\n    mac: ENC[AES256_GCM,data:x,iv:x,tag:x,type:str]\n"
+	in := render.Input{Path: "a.yaml", Tree: tree(map[string]string{"a.yaml": body}), Decrypt: func(context.Context, string, []byte) ([]byte, error) {
+		return []byte(configMap("first") + "data: {n: one}\n---\n" + configMap("a") + "data: {password: " + longSecret + "}\n"), nil
+	}}
+	res, _ := rendered(t, in)
+	if got := sensitive(res)["a"]; !strings.Contains(got, "/data/password") {
+		t.Errorf("hidden are %q", got)
+	}
+}
+
+// TestManySecretsTakeNoTimeHere: every value is searched for every secret, and
+// that is done where it can be stopped.
+func TestManySecretsTakeNoTimeHere(t *testing.T) {
+	sealed, open := strings.Builder{}, strings.Builder{}
+	for i := range 3000 {
+		fmt.Fprintf(&sealed, "  k%d: 'ENC[AES256_GCM,data:x,iv:x,tag:x,type:str]'\n", i)
+		fmt.Fprintf(&open, "  k%d: secret-%d\n", i, i)
+	}
+	asked := 0
+	in := render.Input{Path: "a.yaml", Tree: tree(map[string]string{"a.yaml": configMap("a") + "data:\n" + sealed.String() + "sops:\n    mac: ENC[AES256_GCM,data:x,iv:x,tag:x,type:str]\n"}),
+		Decrypt: func(context.Context, string, []byte) ([]byte, error) {
+			asked++
+			return []byte(configMap("a") + "data:\n" + open.String()), nil
+		}}
+	res, got := rendered(t, in)
+	clean(t, res)
+	want(t, got, "ConfigMap/a a.yaml:1")
+	if len(res.Objects[0].Sensitive) != 3000 || asked != 2 {
+		t.Errorf("%d are hidden, decrypted %d times", len(res.Objects[0].Sensitive), asked)
+	}
+}
