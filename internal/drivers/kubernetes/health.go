@@ -36,7 +36,7 @@ func (s *session) Health(ctx context.Context, in driver.Input, check map[string]
 			objects = append(objects, o.sent())
 		}
 	}
-	if err := s.checks.Check(ctx, set.cluster, in.Target, c, objects); err != nil {
+	if err := s.checks.Check(ctx, set.cluster, in.Target, c, objects, set.secretive()...); err != nil {
 		return err
 	}
 	return set.helm.test(ctx)

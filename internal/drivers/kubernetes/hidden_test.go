@@ -88,3 +88,21 @@ func (b *bed) hides(p *plan.Plan, shows string) {
 		b.t.Errorf("too much is hidden: %s", written(p))
 	}
 }
+
+// TestSecretsThatNobodyWaitsForDoNotShow in what a health check says.
+func TestSecretsThatNobodyWaitsForDoNotShow(t *testing.T) {
+	r := newRig(t)
+	const unasked = "argocd.argoproj.io/ignore-healthcheck: true"
+	docs := []string{doc("v1", "Secret", "one", "stringData: {password: "+canaryOld+"}", unasked), doc("v1", "Secret", "two", "stringData: {password: "+canaryNew+"}", preSync),
+		job("api")}
+	r.slow()
+	r.sync(docs...)
+	r.Edit("kube-controller-manager", "batch/v1", "Job", "shop", "api", "status", func(u *unstructured.Unstructured) {
+		bad := map[string]any{"type": "Failed", "status": "True", "reason": "Test", "message": "Bad-" + canaryOld + "-" + canaryNew}
+		_ = unstructured.SetNestedSlice(u.Object, []any{bad}, "status", "conditions")
+	})
+	err := r.session.(driver.HealthChecker).Health(t.Context(), r.input(docs...), map[string]any{"ready": "all"})
+	if err == nil || !strings.Contains(err.Error(), "Bad-") || strings.Contains(err.Error(), canaryOld) || strings.Contains(err.Error(), canaryNew) {
+		t.Errorf("%v", err)
+	}
+}

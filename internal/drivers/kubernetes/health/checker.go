@@ -37,8 +37,8 @@ func New(managers []string, rules Rules) *Checker {
 
 // Check judges a target's objects once: nil when all are ready,
 // driver.ErrNotReady with what is missing, or a permanent error for what can't
-// become ready any more.
-func (c *Checker) Check(ctx context.Context, cluster Cluster, target string, check *Check, objects []manifest.Object) error {
+// become ready any more. The secrets of others are not to show either.
+func (c *Checker) Check(ctx context.Context, cluster Cluster, target string, check *Check, objects []manifest.Object, others ...manifest.Object) error {
 	chosen, err := check.choose(objects)
 	if err != nil {
 		return driver.Permanent(err)
@@ -47,7 +47,7 @@ func (c *Checker) Check(ctx context.Context, cluster Cluster, target string, che
 	if err != nil {
 		return lasting(err)
 	}
-	return c.conclude(ctx, cluster, target, found, secretsOf(objects))
+	return c.conclude(ctx, cluster, target, found, secretsOf(slices.Concat(objects, others)))
 }
 
 // lasting marks what asking again can't mend.
