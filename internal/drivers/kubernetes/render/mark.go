@@ -1,7 +1,10 @@
 package render
 
 import (
+	"cmp"
+	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"trueup.dev/trueup/internal/drivers/kubernetes/manifest"
@@ -24,11 +27,23 @@ func (r *run) mark() {
 	r.out.Objects = kept
 }
 
-// maxMessage bounds the text of one mistake.
-const maxMessage = 1000
+// Bounds of the mistakes of a rendering, and of the text of each: they go into
+// the store, and to forges.
+const (
+	maxMessage  = 1000
+	maxMistakes = 500
+)
 
 // scrub takes secrets out of the messages.
 func (r *run) scrub() {
+	if n := len(r.out.Diagnostics); n > maxMistakes {
+		slices.SortStableFunc(r.out.Diagnostics, func(a, b plan.Diagnostic) int { // errors stay before warnings
+			return cmp.Compare(weight(a), weight(b))
+		})
+		first := r.out.Diagnostics[0].Severity
+		r.out.Diagnostics = append(slices.Clone(r.out.Diagnostics[:maxMistakes-1]), plan.Diagnostic{Severity: first,
+			Source: plan.Source{File: r.in.Path}, Message: fmt.Sprintf("there are %d more mistakes and warnings", n-maxMistakes+1)})
+	}
 	for i := range r.out.Diagnostics {
 		d := &r.out.Diagnostics[i]
 		d.Message, d.Mend, d.Field = r.files.secrets.scrub(d.Message), r.files.secrets.scrub(d.Mend), r.files.secrets.scrub(d.Field)
@@ -36,6 +51,13 @@ func (r *run) scrub() {
 			d.Message = string(m[:maxMessage]) + "…"
 		}
 	}
+}
+
+func weight(d plan.Diagnostic) int {
+	if d.Severity == plan.Error {
+		return 0
+	}
+	return 1
 }
 
 func (r *run) marks(o *manifest.Object) (sensitive, unknown []string) {

@@ -1,6 +1,7 @@
 package render_test
 
 import (
+	"strings"
 	"testing"
 
 	"trueup.dev/trueup/internal/drivers/kubernetes/render"
@@ -31,6 +32,18 @@ func TestWhatHangsOnAValueIsNotGone(t *testing.T) {
 		in.Values = map[string]plan.Output{"mode": output("ha", false)}
 		if res, got = rendered(t, in); len(res.Incomplete) > 0 || name != "pipe" && len(got) != 2 {
 			t.Errorf("%s with the value: %v, incomplete: %v", name, got, res.Incomplete)
+		}
+	}
+}
+
+// TestMistakesHaveAnEnd: a file of nothing but mistakes says how many there
+// are, in this process and in one of its own.
+func TestMistakesHaveAnEnd(t *testing.T) {
+	for _, templates := range [][]string{nil, {"none.yaml"}} {
+		res, _ := rendered(t, render.Input{Path: ".", Spec: render.Spec{Templates: templates}, Tree: tree(map[string]string{"a.yaml": strings.Repeat("---\nkind: x\n", 20_000)})})
+		n := len(res.Diagnostics)
+		if n != 500 || res.Diagnostics.Err() == nil || !strings.Contains(res.Diagnostics[n-1].Message, "19501 more mistakes") {
+			t.Errorf("%d mistakes, the last is %v", n, res.Diagnostics[n-1])
 		}
 	}
 }
