@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"trueup.dev/trueup/internal/client/kube"
 	"trueup.dev/trueup/internal/driver"
@@ -126,15 +126,21 @@ func (s *set) inNamespace(ctx context.Context, o *object) ([]manifest.Ref, error
 	kinds = slices.DeleteFunc(kinds, func(m kube.Mapping) bool {
 		return !m.Namespaced || passing[m.Kind.GroupKind()] || !slices.Contains(m.Verbs, "list") || !slices.Contains(m.Verbs, "delete")
 	})
-	var mu sync.Mutex
-	var out []manifest.Ref
-	err = each(ctx, kinds, func(ctx context.Context, i int) error {
-		items, _, err := s.cluster.ListMeta(ctx, kinds[i], o.ref.Name)
-		mu.Lock()
-		defer mu.Unlock()
-		out = append(out, s.others(kinds[i], items, true)...)
+	lists := make([][]metav1.PartialObjectMetadata, len(kinds))
+	err = each(ctx, kinds, func(ctx context.Context, i int) (err error) {
+		lists[i], _, err = s.cluster.ListMeta(ctx, kinds[i], o.ref.Name)
 		return err
 	})
+	inside := map[types.UID]bool{}
+	for _, items := range lists {
+		for i := range items {
+			inside[items[i].UID] = true
+		}
+	}
+	var out []manifest.Ref
+	for i, items := range lists {
+		out = append(out, s.others(kinds[i], items, inside)...)
+	}
 	return out, err
 }
 
@@ -151,20 +157,21 @@ func (s *set) ofDefinition(ctx context.Context, o *object) ([]manifest.Ref, erro
 			return nil, err
 		}
 		// Whoever made them can't make them again without their kind.
-		out = append(out, s.others(m, items, false)...)
+		out = append(out, s.others(m, items, nil)...)
 	}
 	return out, nil
 }
 
 // others leaves out what every namespace has, and what is going; and parts of
-// other objects, where those go as well.
-func (s *set) others(m kube.Mapping, items []metav1.PartialObjectMetadata, parts bool) []manifest.Ref {
+// objects inside, which were looked at themselves. In an apply those may be gone
+// already, and their parts about to follow.
+func (s *set) others(m kube.Mapping, items []metav1.PartialObjectMetadata, inside map[types.UID]bool) []manifest.Ref {
 	var out []manifest.Ref
 	for i := range items {
 		it := &items[i]
 		r := manifest.Ref{Group: m.Kind.Group, Kind: m.Kind.Kind, Namespace: it.Namespace, Name: it.Name}
 		given := r.Group == "" && (r.Kind == "ServiceAccount" && r.Name == "default" || r.Kind == "ConfigMap" && r.Name == "kube-root-ca.crt")
-		if given || parts && len(it.OwnerReferences) > 0 || it.DeletionTimestamp != nil || it.Annotations[hookOf] == s.in.Target {
+		if given || slices.ContainsFunc(it.OwnerReferences, func(r metav1.OwnerReference) bool { return inside[r.UID] || inside != nil && s.run != nil }) || it.DeletionTimestamp != nil || it.Annotations[hookOf] == s.in.Target {
 			continue
 		}
 		out = append(out, r)

@@ -78,7 +78,7 @@ func TestAForeignObjectSavesItsNamespace(t *testing.T) {
 	inLab := strings.Replace(settings("inside", "1"), "namespace: shop", "namespace: lab", 1)
 	r.good(stays, namespaceLab, inLab, widgets, widget("ours"))
 	// What belongs to something else, and what every namespace has, is no loss.
-	part := strings.Replace(settings("part", "1"), "  namespace: shop", "  namespace: lab\n  ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: inside, uid: 1-2-3}]", 1)
+	part := strings.Replace(settings("part", "1"), "  namespace: shop", "  namespace: lab\n  ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: inside, uid: "+string(r.Get("v1", "ConfigMap", "lab", "inside").GetUID())+"}]", 1)
 	r.Set("kubectl", part)
 	r.Set("kubectl", strings.Replace(settings("kube-root-ca.crt", "1"), "namespace: shop", "namespace: lab", 1))
 	if p := r.plan(stays); strings.Contains(show(p), "takes along") {
