@@ -83,6 +83,8 @@ func TestWays(t *testing.T) {
 	for fields, want := range map[string]string{
 		"":                                "kubernetes-manual report approve ",
 		", syncPolicy: { automated: {} }": "kubernetes-report report  addOnly",
+		", syncPolicy: { automated: { prune: true }, syncOptions: [Prune=false] }":     "kubernetes-report report  addOnly",
+		", syncPolicy: { automated: { prune: true }, syncOptions: [Prune=confirm] }":   "kubernetes-report report  addOnly",
 		", syncPolicy: { automated: { prune: true } }":                                 "kubernetes-report report  ",
 		", syncPolicy: { automated: { prune: true, selfHeal: true } }":                 "kubernetes correct  ",
 		", syncPolicy: { automated: { selfHeal: true } }":                              "kubernetes correct  addOnly",

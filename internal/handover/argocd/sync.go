@@ -45,6 +45,9 @@ func (c *converter) syncPolicy(a *app) sync {
 			out.createNamespace = a.namespace != ""
 			continue
 		}
+		if o.Text() == "Prune=false" || o.Text() == "Prune=confirm" {
+			out.mode = "addOnly" // what must not be pruned, or not unasked
+		}
 		c.syncOption(a, o)
 	}
 	return out
@@ -58,10 +61,10 @@ var options = map[string]struct{ kind, why, do string }{
 	"Force=true":                 {handover.Lost, "objects are never replaced without the operator's leave", "allow it for kinds with connect.recreate, or for objects with the annotation trueup.dev/recreate: allowed"},
 	"PruneLast=true":             {handover.Differs, "what is pruned goes after what is applied", "nothing"},
 	"ApplyOutOfSyncOnly=true":    {handover.Differs, "only what differs is ever applied", "nothing"},
-	"Prune=confirm":              {handover.Lost, "it is said of each object", "annotate objects with trueup.dev/prune: confirm"},
+	"Prune=confirm":              {handover.Lost, "it is said of each object; the target has mode: addOnly, and prunes nothing", "annotate objects with trueup.dev/prune: confirm, then remove mode"},
 	"Delete=confirm":             {handover.Lost, "a target that leaves Git leaves its objects where they are", "nothing"},
 	"Delete=false":               {handover.Lost, "a target that leaves Git leaves its objects where they are", "nothing"},
-	"Prune=false":                {handover.Lost, "it is said of each object", "annotate objects with trueup.dev/prune: disabled, or set mode: addOnly"},
+	"Prune=false":                {handover.Differs, "the target has mode: addOnly, and prunes nothing", "nothing"},
 	"FailOnSharedResource=false": {handover.Differs, "an object that another target owns is never taken", "keep each object in one target"},
 }
 
