@@ -266,9 +266,8 @@ func (w *world) refused(id int64) {
 // merge merges and gives the merge commit.
 func (w *world) merge(by *gitea.Account, number int) string {
 	w.t.Helper()
-	if err := by.Merge(w.repo, number); err != nil {
-		w.t.Fatal(err)
-	}
+	// The comment comes a moment before the status that the merge asks for.
+	eventually(w.t, "the merge", func() error { return by.Merge(w.repo, number) })
 	var pr struct {
 		Commit string `json:"merge_commit_sha"`
 	}

@@ -275,7 +275,7 @@ func TestImagesAreProposed(t *testing.T) {
 	if n := w.forge.Calls("Propose"); n != calls || w.list()[0].State != edit.FollowedCurrent {
 		t.Errorf("after the merge: %d proposals more, %+v", n-calls, w.list()[0])
 	}
-	if log := w.origin("log", "--format=%an %B", "-2", "main"); !strings.Contains(log, "Trueup-Image: "+w.hub.host()+"/acme/shop v1.10.0@sha256:") {
+	if log := w.origin("log", "--format=%an %B", "-5", "main"); !strings.Contains(log, "Trueup-Image: "+w.hub.host()+"/acme/shop v1.10.0@sha256:") {
 		t.Error(log)
 	}
 	if text := w.forge.Written() + w.origin("log", "--format=%B", "--all") + fmt.Sprint(w.list()); strings.Contains(text, "canary") {
