@@ -17,6 +17,9 @@ func deployment(u *unstructured.Unstructured, f Facts) (Verdict, bool) {
 		if have < want {
 			return waiting("it is paused with %d of %d pods available", have, want), true
 		}
+		if updated := count(u, 0, "status", "updatedReplicas"); updated < want {
+			return waiting("it is paused with %d of %d pods updated", updated, want), true
+		}
 		return Verdict{}, true
 	}
 	c, ok := find(u, "Progressing")
