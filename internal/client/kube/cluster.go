@@ -81,11 +81,6 @@ func (c *Cluster) Close() { c.close() }
 // be changed, and its TLS settings are part of the transport.
 func (c *Cluster) Rest() *rest.Config { return c.config }
 
-// Discovery gives a discovery client for libraries that want one.
-func (c *Cluster) Discovery() (discovery.DiscoveryInterface, error) {
-	return discovery.NewDiscoveryClientForConfig(c.config)
-}
-
 // lock is a mutex that is waited for no longer than a context lasts.
 type lock chan struct{}
 
